@@ -4,7 +4,8 @@
 # device_code_NAME, a cvr_code with the entry NAME. DIALECT says for whom:
 #   host    functions for the backend `emu`; needs nothing but the C compiler
 #   spirv   SPIR-V for Vulkan 1.3; needs CVR_GLSLANG
-#   fatbin  machine code for CUDA, for each of CVR_CUDA_ARCHS, and PTX of the last; needs CVR_NVCC
+#   fatbin  machine code for CUDA, for each of CVR_CUDA_ARCHS, and PTX of the last; needs CVR_NVCC. What it takes of registers is in
+#           TARGET.kernels/NAME.fatbin.txt of the build's folder
 # Files that a kernel includes are looked for in its own folder and in cvr/device. A target may have several dialects only as several
 # targets, since the symbols are the same.
 find_program(CVR_GLSLANG glslangValidator DOC "compiles device kernels for Vulkan (Debian: glslang-tools)")
@@ -88,8 +89,10 @@ function(cvr_compile_device_kernel out dialect kernel folder)
       list(APPEND archs -gencode arch=compute_${arch},code=sm_${arch})
       set(last ${arch})
     endforeach()
-    add_custom_command(OUTPUT ${binary} DEPENDS ${kernel} ${headers} ${folder}/${name}.cu VERBATIM
-      COMMAND ${CVR_NVCC} -fatbin -fmad=false -Werror all-warnings ${archs} -gencode arch=compute_${last},code=compute_${last}
+    # what the assembler tells of registers goes to a file, and to the terminal where something is wrong
+    add_custom_command(OUTPUT ${binary} BYPRODUCTS ${binary}.txt DEPENDS ${kernel} ${headers} ${folder}/${name}.cu VERBATIM
+      COMMAND sh -c "told=$1; shift; \"$@\" 2>\"$told\" || { cat \"$told\" >&2; exit 1; }" sh ${binary}.txt
+        ${CVR_NVCC} -fatbin -fmad=false -Werror all-warnings -Xptxas -v ${archs} -gencode arch=compute_${last},code=compute_${last}
         -I${include} -I${own} ${folder}/${name}.cu -o ${binary})
   endif()
   set(${out} ${binary} PARENT_SCOPE)

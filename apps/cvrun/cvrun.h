@@ -49,7 +49,7 @@ typedef struct command {
 
 extern const command train_command, val_command, predict_command, info_command, cfg_command, check_command,
     bench_command, pack_command, plugins_command, convert_command, conform_command, ctl_command, export_command,
-    quantize_command, distill_command;
+    quantize_command, prune_command, distill_command;
 extern const command *const commands[];
 extern const size_t n_commands;
 

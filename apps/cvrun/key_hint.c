@@ -45,7 +45,7 @@ static const char *habit(const char *key) {
         {"batch_size", "it is batch=16 here"},
         {"pretrained", "it is weights=FILE here"},
         {"amp", "it is backend.precision=auto here"},
-        {"half", "it is backend.precision=bf16 here"},
+        {"half", "it is backend.precision=f16 here, or bf16"},
         {"cos_lr", "it is sched.name=cosine here"},
         {"optimizer", "it is optim.name=adamw here"},
         {"mode", "it is the first word: cvrun train, val, predict"},

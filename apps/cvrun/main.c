@@ -8,9 +8,9 @@
 double program_start;
 
 const command *const commands[] = {&train_command,    &val_command,     &predict_command, &export_command,
-                                   &quantize_command, &distill_command, &info_command,    &cfg_command,
-                                   &check_command,    &bench_command,   &pack_command,    &plugins_command,
-                                   &convert_command,  &conform_command, &ctl_command};
+                                   &quantize_command, &prune_command,   &distill_command, &info_command,
+                                   &cfg_command,      &check_command,   &bench_command,   &pack_command,
+                                   &plugins_command,  &convert_command, &conform_command, &ctl_command};
 const size_t n_commands = sizeof commands / sizeof *commands;
 
 static void print_log(void *ctx, uint32_t level, const char *text) {
@@ -100,8 +100,9 @@ static void print_usage(FILE *to) {
         fprintf(to, "  cvrun %s %s\n      %s\n", commands[i]->name, commands[i]->usage, commands[i]->summary);
     fprintf(to, "  cvrun help [TOPIC]\n      this, or all that there is on it\n");
     fprintf(to, "\nTopics of help: a command; layers augment optim sched data models tasks backends\n"
-                "passes gradients codecs weights exporters compressors distillers reports sections; the\n"
-                "name of any of them; a section of recipes, a setting such as train.batch.\n");
+                "passes gradients codecs weights exporters compressors distillers reports\n"
+                "sections; the name of any of them; a section of recipes, a setting such as\n"
+                "train.batch.\n");
     fprintf(to, "\nSettings stand as key=value after the recipe: epochs=5 optim.momentum=0.9\n"
                 "Without a recipe they are all there is: cvrun train data=my-data model=yolox_s\n");
 }

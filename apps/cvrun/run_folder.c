@@ -141,6 +141,13 @@ void run_folder_discard(const char *folder) {
     cvr_free(weights);
 }
 
+bool run_folder_can_go_on(const char *folder) {
+    char *state = cvr_fs_join(folder, "weights/last.state");
+    const bool there = state && cvr_fs_exists(state);
+    cvr_free(state);
+    return there;
+}
+
 /* ---- the first files ---- */
 
 /* config.ini repeats the run; predictions name their classes by classes.txt; env.txt says what computed. */

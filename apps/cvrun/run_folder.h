@@ -16,6 +16,8 @@ int32_t run_folder_lock(const char *folder, int *fd, cvr_error *err);
 int32_t run_folder_busy(const char *folder, bool *busy, cvr_error *err);
 /* Removes the folder of a run that failed, where it holds what a run begins with and nothing was saved. */
 void run_folder_discard(const char *folder);
+/* Whether it has a checkpoint. */
+bool run_folder_can_go_on(const char *folder);
 /* Writes config.ini, classes.txt and env.txt when the run starts, and waits for the disk before its first checkpoint.
  * One run at a time. */
 const cvr_reporter_desc *run_folder_reporter(cvr_session *s);

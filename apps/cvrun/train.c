@@ -3,6 +3,7 @@
 #include "run_folder.h"
 #include "screen.h"
 #include "trace.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -27,8 +28,10 @@ static int parse_swaps(const arguments *a, cvr_swap *swaps, char names[MOST_SWAP
     for (size_t i = 0; i < a->n_swaps; i++) {
         const char *at = strchr(a->swap_to[i], '@');
         char *end = NULL;
+        errno = 0;
         const long long step = at ? strtoll(at + 1, &end, 10) : -1;
-        if (!at || at == a->swap_to[i] || at - a->swap_to[i] > 63 || step < 0 || !end || *end || end == at + 1) {
+        if (errno || !at || at == a->swap_to[i] || at - a->swap_to[i] > 63 || step < 0 || !end || *end ||
+            end == at + 1) {
             print_line(stderr, "cvrun: error: --swap-to %s: write BACKEND@STEP, such as cuda@1000", a->swap_to[i]);
             return EXIT_USAGE;
         }
@@ -110,6 +113,11 @@ static int32_t check_swaps(cvr_session *s, const cvr_swap *swaps, size_t n, cvr_
     return CVR_OK;
 }
 
+static void add_remedy(const char *folder, cvr_error *err) {
+    const size_t n = strlen(err->message);
+    (void)snprintf(err->message + n, sizeof err->message - n, "; go on with: cvrun train --resume %s", folder);
+}
+
 int32_t train_in_folder(cvr_session *s, const cvr_train_options *given, cvr_train_result *result, cvr_error *err) {
     listeners l = {0};
     int lock = -1;
@@ -123,6 +131,7 @@ int32_t train_in_folder(cvr_session *s, const cvr_train_options *given, cvr_trai
     o.on_validate = screen_validating;
     catch_signals();
     status = cvr_train(s, &o, result, err);
+    if (status == CVR_ERR_DEVICE && run_folder_can_go_on(o.folder)) add_remedy(o.folder, err);
 out:
     if (lock >= 0) close(lock);
     cvr_free(l.all);

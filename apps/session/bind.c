@@ -36,8 +36,8 @@ int32_t settings_unread(const settings *s, const char *section, const char *key,
 }
 
 void settings_leave_replaced(settings *s) {
-    static const char *const named[][2] = {
-        {"data", "format"}, {"optim", "name"}, {"sched", "name"}, {"export", "format"}};
+    static const char *const named[][2] = {{"data", "format"},   {"optim", "name"},   {"sched", "name"},
+                                           {"export", "format"}, {"quant", "method"}, {"prune", "method"}};
     for (size_t i = 0; s->run_folder && i < sizeof named / sizeof *named; i++) {
         const cvr_setting *given = cvr_config_given(s->config, named[i][0], named[i][1]);
         if (given && strcmp(given->file, s->recipe) != 0) cvr_config_leave(s->config, named[i][0], s->recipe);
@@ -125,6 +125,7 @@ int32_t settings_choose_network(settings *s, cvr_plugins *p, bool needed, cvr_er
     const cvr_setting *const *lines;
     const void *desc;
     (void)cvr_config_lines(s->config, "layers", &lines); /* claims them; graphs look at them */
+    (void)cvr_config_lines(s->config, "widths", &lines);
     s->n_net = cvr_config_lines(s->config, "net", &lines);
     if (!lines) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     if (*s->model->name && s->n_net)
@@ -260,13 +261,21 @@ static int32_t bind_exporter_if_here(settings *s, cvr_plugins *p, cvr_error *err
     return CVR_OK;
 }
 
-/* Only `cvrun quantize` needs it. */
-static int32_t bind_method_if_here(settings *s, cvr_plugins *p, cvr_error *err) {
-    const named_plugin method = {CVR_KIND_COMPRESSOR, s->quant->method, "quant", "method"};
-    s->method = find_if_here(p, method.kind, method.name);
-    if (s->method) return bind_keys(s, &method, s->method->attrs, s->method->n_attrs, &s->method_attrs, err);
-    leave_keys(s, "quant");
+/* Only `cvrun quantize` and `cvrun prune` need one. */
+static int32_t bind_method_if_here(settings *s, cvr_plugins *p, const named_plugin *method,
+                                   const cvr_compressor_desc **desc, const void **attrs, cvr_error *err) {
+    *desc = find_if_here(p, method->kind, method->name);
+    if (*desc && strcmp((*desc)->section, method->section) == 0)
+        return bind_keys(s, method, (*desc)->attrs, (*desc)->n_attrs, attrs, err);
+    leave_keys(s, method->section);
     return CVR_OK;
+}
+
+static int32_t bind_methods(settings *s, cvr_plugins *p, cvr_error *err) {
+    const named_plugin quant = {CVR_KIND_COMPRESSOR, s->quant->method, "quant", "method"},
+                       prune = {CVR_KIND_COMPRESSOR, s->prune->method, "prune", "method"};
+    CVR_TRY(bind_method_if_here(s, p, &quant, &s->method, &s->method_attrs, err));
+    return bind_method_if_here(s, p, &prune, &s->prune_method, &s->prune_attrs, err);
 }
 
 /* Only who trains under a teacher needs it. */
@@ -319,7 +328,7 @@ static int32_t check_distill(const settings *s, cvr_error *err) {
 int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cvr_error *err) {
     CVR_TRY(bind_task(s, err));
     CVR_TRY(bind_exporter_if_here(s, p, err));
-    CVR_TRY(bind_method_if_here(s, p, err));
+    CVR_TRY(bind_methods(s, p, err));
     CVR_TRY(bind_distiller(s, p, trains, err));
     if (trains) CVR_TRY(check_distill(s, err));
     CVR_TRY((trains ? bind_optimizer : bind_optimizer_if_here)(s, p, err));

@@ -80,11 +80,11 @@ static int32_t check_guards(const check_bench *b, const cvr_launch *l, uint32_t 
     char text[160];
     check_tensor_text(l->args, i, text, sizeof text);
     for (uint64_t p = end; p < k->to + CHECK_GUARD / 2; p++)
-        if (b->after[p] != CHECK_GUARD_BYTE)
+        if (b->after[p] != b->before[p])
             return check_blame(b, l, CVR_ERR_PLUGIN, err, "writes past the end of %s: byte %llu behind it is changed",
                                text, (unsigned long long)(p - end));
     for (uint64_t p = k->at; p-- > k->from - CHECK_GUARD / 2;)
-        if (b->after[p] != CHECK_GUARD_BYTE)
+        if (b->after[p] != b->before[p])
             return check_blame(b, l, CVR_ERR_PLUGIN, err,
                                "writes in front of %s: the byte %llu before its first is changed", text,
                                (unsigned long long)(k->at - p));

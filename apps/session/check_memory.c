@@ -168,9 +168,18 @@ static int32_t fill_block(check_bench *b, const check_block *k, const void *from
     return CVR_OK;
 }
 
+/* A guard's bytes tell where it is: what is copied from behind one tensor is no guard behind another. */
+static void fill_guards(check_bench *b) {
+    for (uint64_t at = 0; at < b->used_bytes; at += CHECK_GUARD) {
+        const uint64_t rest = b->used_bytes - at;
+        memset(b->before + at, CHECK_GUARD_BYTE + (int)(at / CHECK_GUARD % CHECK_GUARD_KINDS),
+               rest < CHECK_GUARD ? rest : CHECK_GUARD);
+    }
+}
+
 int32_t check_fill(check_bench *b, const check_run *r, cvr_error *err) {
     const cvr_kernel_args *a = r->launch->args;
-    memset(b->before, CHECK_GUARD_BYTE, b->used_bytes);
+    fill_guards(b);
     for (uint32_t i = 0; i < b->n_blocks; i++) {
         const check_block *k = &b->blocks[i];
         const void *from = i < a->n_inputs ? (k->used ? a->inputs[i]->data : NULL) : NULL;

@@ -75,6 +75,8 @@ static const struct {
     {"best_value", offsetof(train_state, best_value), true},
     {"best_loss", offsetof(train_state, best_loss), true},
     {"lr", offsetof(train_state, lr), true},
+    {"loss_scale", offsetof(train_state, loss_scale), true},
+    {"scaled_steps", offsetof(train_state, scaled_steps), false},
 };
 #define N_FIELDS (sizeof state_fields / sizeof *state_fields)
 
@@ -234,6 +236,7 @@ static bool read_field(train_state *state, uint64_t *seen, const char *line, cvr
             const bool time = strstr(state_fields[i].key, "seconds") || strstr(state_fields[i].key, "wait");
             if (!isfinite(v) || (time && (v < 0 || v > LONGEST_TIME))) return false;
             if (strcmp(state_fields[i].key, "lr") == 0 && v < 0) return false;
+            if (strcmp(state_fields[i].key, "loss_scale") == 0 && v < 0) return false;
         } else {
             errno = 0;
             const int64_t v = *(int64_t *)(void *)field = strtoll(line + n + 1, &end, 10);

@@ -54,7 +54,9 @@ int32_t compress_write_tensors(const compressing *k, const run_network *net, cvr
     CVR_TRY(cvr_store_place(store, net->device, err));
     for (size_t i = 0; i < k->n; i++) {
         const int64_t at = cvr_store_find(store, k->tensors[i].name);
-        if (at >= 0) CVR_TRY(cvr_store_write(store, (size_t)at, k->tensors[i].logical, err));
+        /* what no graph reads any more, an auxiliary head's, has no memory */
+        if (at >= 0 && cvr_store_get(store, (size_t)at)->role != CVR_STORE_REPLACED)
+            CVR_TRY(cvr_store_write(store, (size_t)at, k->tensors[i].logical, err));
     }
     return CVR_OK;
 }
@@ -112,11 +114,13 @@ static int32_t look_at(probing *p, const cvr_batch *b, cvr_error *err) {
     return CVR_OK;
 }
 
-static void calibration_options(const cvr_session *s, cvr_batches_options *o) {
+void session_calibration(const cvr_session *s, cvr_batches_options *o) {
+    const bool prunes = s->purpose & CVR_FOR_PRUNING;
+    const int64_t batch = prunes ? s->set.prune->batch : s->set.quant->batch;
     data_batch_options(&s->data, &s->set, s->plugins, CVR_SPLIT_TRAIN, o);
-    o->limit =
-        s->set.data->limit && s->set.data->limit < s->set.quant->pictures ? s->set.data->limit : s->set.quant->pictures;
-    o->batch = s->set.quant->batch < o->limit ? s->set.quant->batch : o->limit;
+    const int64_t most = s->set.data->limit, pictures = prunes ? s->set.prune->pictures : s->set.quant->pictures;
+    o->limit = most && most < pictures ? most : pictures;
+    o->batch = batch < o->limit ? batch : o->limit;
 }
 
 static int32_t look_at_all(probing *p, cvr_error *err) {
@@ -124,7 +128,7 @@ static int32_t look_at_all(probing *p, cvr_error *err) {
     cvr_batches *batches;
     cvr_batch b;
     int32_t status;
-    calibration_options(p->k->s, &o);
+    session_calibration(p->k->s, &o);
     CVR_TRY(data_suggest_skip(&p->k->s->set, cvr_batches_create(&batches, &o, err), err));
     CVR_TRY_OUT(cvr_batches_begin(batches, 0, 0, err));
     for (uint64_t i = 0; !p->probe->batches || i < p->probe->batches; i++) {
@@ -215,15 +219,19 @@ static int32_t write_result(const compressing *k, cvr_error *err) {
 }
 
 int32_t session_check_method(const cvr_session *s, cvr_error *err) {
-    const char *name = s->set.quant->method;
+    const bool prunes = s->purpose & CVR_FOR_PRUNING;
+    const char *section = prunes ? "prune" : "quant", *name = prunes ? s->set.prune->method : s->set.quant->method;
+    const cvr_compressor_desc *method = prunes ? s->set.prune_method : s->set.method;
     const void *desc;
-    if (!s->set.method) {
+    if (!method) {
         (void)cvr_plugins_find(s->plugins, CVR_KIND_COMPRESSOR, name, &desc, err);
-        return cvr_config_blame(s->set.config, "quant", "method", cvr_fail_as(err, CVR_ERR_USAGE), err);
+        return cvr_config_blame(s->set.config, section, "method", cvr_fail_as(err, CVR_ERR_USAGE), err);
     }
-    if (strcmp(s->set.method->section, "quant") == 0) return CVR_OK;
-    return cvr_config_blame(s->set.config, "quant", "method",
-                            cvr_fail(err, CVR_ERR_USAGE, "quant.method = %s: that does not quantise", name), err);
+    if (strcmp(method->section, section) == 0) return CVR_OK;
+    return cvr_config_blame(
+        s->set.config, section, "method",
+        cvr_fail(err, CVR_ERR_USAGE, "%s.method = %s: that does not %s", section, name, prunes ? "prune" : "quantise"),
+        err);
 }
 
 /* How many pictures there are, as far as quant.pictures goes. */

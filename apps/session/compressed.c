@@ -78,6 +78,10 @@ int32_t compressed_open(const settings *s, cvr_plugins *plugins, network_rewriti
     const void *desc;
     CVR_TRY(cvr_config_blame(s->config, "compressed", "by",
                              cvr_plugins_find(plugins, CVR_KIND_COMPRESSOR, c->by, &desc, err), err));
+    if (!((const cvr_compressor_desc *)desc)->rewrite)
+        return cvr_config_blame(
+            s->config, "compressed", "by",
+            cvr_fail(err, CVR_ERR_USAGE, "compressed.by = %s: that prunes, and needs no [compressed]", c->by), err);
     if (!*c->plan)
         return cvr_config_blame(s->config, "compressed", "by",
                                 cvr_fail(err, CVR_ERR_USAGE, "compressed.by without compressed.plan"), err);

@@ -28,6 +28,7 @@ int32_t control_say(const control_paths *p, uint64_t id, const char *const *line
 typedef struct control {
     control_paths paths;
     uint64_t id;
+    bool deaf;                       /* what lies where orders are asked for cannot be read, nor removed */
     size_t n;                        /* 0: none */
     char *answers[CVR_CONTROL_MOST]; /* NULL: not yet */
     size_t moving, saving, stopping; /* of these orders the last of its kind, counted from 1; 0: none */

@@ -39,7 +39,12 @@ static int32_t time_runs(net_program *p, double *median, cvr_error *err) {
     return CVR_OK;
 }
 
-static void count_nodes(const cvr_program *p, int64_t pictures, cvr_session_cost *out) {
+int32_t cost_time(net_program *p, cvr_session_cost *out, cvr_error *err) {
+    CVR_TRY(write_zeros(p, err));
+    return time_runs(p, &out->seconds, err);
+}
+
+void cost_count(const cvr_program *p, int64_t pictures, cvr_session_cost *out) {
     double flops = 0;
     for (size_t i = 0; i < cvr_program_nodes(p); i++) {
         cvr_node_info info;
@@ -63,9 +68,8 @@ int32_t cvr_session_cost_of(cvr_session *s, int64_t pictures, cvr_session_cost *
         return cvr_fail(err, CVR_ERR_INVALID, "there is no validation data to know the size of pictures by");
     const program_key key = {.purpose = PROGRAM_PREDICT, .batch = pictures, .canvas = canvases[0]};
     CVR_TRY(network_program(&s->net, &key, &p, err));
-    CVR_TRY(write_zeros(p, err));
-    CVR_TRY(time_runs(p, &out->seconds, err));
-    count_nodes(p->program, pictures, out);
+    CVR_TRY(cost_time(p, out, err));
+    cost_count(p->program, pictures, out);
     out->planned_bytes = cvr_store_bytes(s->net.store) + cvr_program_arena_bytes(p->program);
     return CVR_OK;
 }

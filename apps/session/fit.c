@@ -59,18 +59,25 @@ static size_t nodes_apart(const cvr_program *a, const cvr_program *b) {
     return apart;
 }
 
+uint32_t math_of_precision(int64_t precision) {
+    if (precision == PRECISION_BF16X3) return CVR_MATH_BF16X3;
+    return precision == PRECISION_TF32 ? CVR_MATH_TF32 : CVR_MATH_F32;
+}
+
 /* They are those that run on another kernel in f32. Where there are none the precision is f32, and that is said. */
-int32_t network_explain_bf16x3(run_network *n, const net_program *p, cvr_error *err) {
+int32_t network_explain_math(run_network *n, const net_program *p, cvr_error *err) {
+    const int64_t asked = n->precision;
+    const char *name = precision_name(asked);
     net_program *plain;
     n->precision = PRECISION_F32;
     CVR_TRY(net_program_plan(n, &p->key, &plain, err));
     const size_t apart = nodes_apart(p->program, plain->program);
     if (apart)
-        cvr_log(CVR_LOG_INFO, "precision=bf16x3: %zu of %zu nodes multiply so; the others compute in f32", apart,
+        cvr_log(CVR_LOG_INFO, "precision=%s: %zu of %zu nodes multiply so; the others compute in f32", name, apart,
                 cvr_program_nodes(p->program));
     else
-        cvr_log(CVR_LOG_WARNING, "precision=bf16x3: no kernel for this machine multiplies so; it computes in f32");
-    if (apart) n->precision = PRECISION_BF16X3;
+        cvr_log(CVR_LOG_WARNING, "precision=%s: no kernel for this machine multiplies so; it computes in f32", name);
+    if (apart) n->precision = asked;
     net_program_destroy(&plain);
     return CVR_OK;
 }

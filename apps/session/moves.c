@@ -95,8 +95,11 @@ static void obey(trainer *t, const char *text) {
 static void take_orders(trainer *t) {
     char *orders, *save = NULL;
     cvr_error err = CVR_ERROR_INIT;
-    if (control_take(&t->control.paths, &t->control.id, &orders, &err) != CVR_OK)
+    if (t->control.deaf) return;
+    if (control_take(&t->control.paths, &t->control.id, &orders, &err) != CVR_OK) {
         cvr_log(CVR_LOG_WARNING, "%s: %s", err.file, err.message);
+        t->control.deaf = cvr_fs_exists(t->control.paths.ask);
+    }
     for (char *line = orders ? strtok_r(orders, "\n", &save) : NULL; line && t->control.n < CVR_CONTROL_MOST;
          line = strtok_r(NULL, "\n", &save))
         obey(t, line);

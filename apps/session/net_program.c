@@ -70,6 +70,7 @@ static const struct {
 } scalar_fields[] = {
     {"lr", offsetof(net_scalars, lr), true},
     {"loss_scale", offsetof(net_scalars, loss_scale), true},
+    {"loss_unscale", offsetof(net_scalars, loss_unscale), true},
     {"average_weight", offsetof(net_scalars, average_weight), true},
     {"step", offsetof(net_scalars, step), false},
     {"updates", offsetof(net_scalars, updates), false},

@@ -125,6 +125,7 @@ static int32_t open_device(run_network *n, cvr_error *err) {
 
 /* Programs, arena and device; the store is no part of them. */
 static void leave_device(run_network *n) {
+    network_unpin_batches(n);
     while (n->n) remove_program(n, n->n - 1);
     cvr_free(n->programs);
     cvr_arena_destroy(&n->arena);
@@ -206,8 +207,10 @@ int32_t network_open(run_network *n, const program_key *keys, size_t n_keys, cvr
     CVR_TRY(network_begin(n, keys, err));
     CVR_TRY(plan_phases(n, keys, n_keys, err));
     CVR_TRY(blame_rules(n->settings, cvr_store_check_rules(n->store, err), err));
-    if (n->n && n->precision == PRECISION_BF16X3) CVR_TRY(network_explain_bf16x3(n, n->programs[0], err));
-    return settle(n, err);
+    if (n->n && math_of_precision(n->precision) != CVR_MATH_F32) CVR_TRY(network_explain_math(n, n->programs[0], err));
+    CVR_TRY(settle(n, err));
+    network_pin_batches(n);
+    return CVR_OK;
 }
 
 void network_close(run_network *n) {
@@ -257,7 +260,9 @@ static int32_t settle_there(run_network *n, const run_network *before, cvr_error
     for (size_t i = 0; i < before->n; i++) CVR_TRY(plan_programs(n, &before->programs[i]->key, 1, err));
     CVR_TRY(grow_arena(n, err));
     CVR_TRY(cvr_store_prepare(n->store, n->device, err));
-    return bind_programs(n, err);
+    CVR_TRY(bind_programs(n, err));
+    network_pin_batches(n);
+    return CVR_OK;
 }
 
 int32_t network_try(const run_network *n, const char *backend, cvr_error *err) {
@@ -265,6 +270,8 @@ int32_t network_try(const run_network *n, const char *backend, cvr_error *err) {
     there.device = NULL;
     there.arena = NULL;
     there.programs = NULL;
+    there.pins = NULL;
+    there.n_pins = there.pins_capacity = 0;
     there.n = there.capacity = 0;
     there.told = true;
     (void)snprintf(there.backend, sizeof there.backend, "%s", backend);
@@ -280,6 +287,8 @@ int32_t network_move(run_network *n, const char *backend, run_network *before, c
     n->arena = NULL;
     n->programs = NULL;
     n->n = n->capacity = 0;
+    n->pins = NULL;
+    n->n_pins = n->pins_capacity = 0;
     n->told = false;
     (void)snprintf(n->backend, sizeof n->backend, "%s", backend);
     const int32_t status = settle_there(n, before, err);

@@ -60,7 +60,7 @@ typedef struct net_program {
     uint64_t used; /* when last; see run_network.uses */
     program_input *inputs;
     size_t n_inputs;
-    int32_t scalars[10]; /* of net_scalars; -1: not there */
+    int32_t scalars[11]; /* of net_scalars; -1: not there */
     int32_t thaw_updates[MOST_PHASES];
     int32_t total; /* the sum of all losses, likewise */
     program_output *results;
@@ -99,10 +99,14 @@ typedef struct run_network {
     net_program **programs;
     size_t n, capacity;
     uint64_t uses;
-    size_t phase; /* that programs are looked up for */
-    bool probes;  /* programs that train and validate read features in place of pictures */
-    bool trains;  /* its programs are for training, and for validation on the way */
-    bool told;    /* what the device leaves to the host was told: other programs have the same nodes */
+    void **pins; /* memory of batches that is page-locked */
+    size_t n_pins, pins_capacity;
+    size_t phase;       /* that programs are looked up for */
+    bool probes;        /* programs that train and validate read features in place of pictures */
+    bool trains;        /* its programs are for training, and for validation on the way */
+    const char *widths; /* a line a group (cvr_channels_read): those of a pruning that is under way; NULL: [widths] */
+    const char *held;   /* names of masked weights, likewise; NULL: prune.held */
+    bool told;          /* what the device leaves to the host was told: other programs have the same nodes */
 } run_network;
 
 /* Opens the device, sets the recipe's rules about parameters, and settles precision. With optim.layer_decay the graph
@@ -137,11 +141,35 @@ int32_t network_try(const run_network *n, const char *backend, cvr_error *err);
  * stays as it is until its run has returned. */
 int32_t network_begin_batch(run_network *n, const program_key *key, const cvr_batch_view *batch, cvr_error *err);
 
+/* network_pins.c: while the device is open and the data is, too. */
+void network_pin_batches(run_network *n);
+void network_unpin_batches(run_network *n);
+
 /* Builds and plans, without memory. */
 int32_t net_program_plan(run_network *n, const program_key *key, net_program **out, cvr_error *err);
 void net_program_destroy(net_program **p);
 /* stages.c: the graph of a program. */
 int32_t net_program_build(const run_network *n, net_program *p, cvr_error *err);
+
+/* The graph of a program as far as its inputs. */
+int32_t net_program_inputs(const run_network *n, net_program *p, cvr_error *err);
+/* Builds the model, or the lines of [net], under what [layers] says. */
+int32_t network_build(const run_network *n, cvr_graph *g, cvr_error *err);
+
+/* narrow_network.c: whether the network has other widths than its model, */
+bool network_has_widths(const run_network *n);
+/* and building it so, on a graph that has its inputs. */
+int32_t network_build_narrow(const run_network *n, cvr_graph *g, cvr_error *err);
+/* The network as its model builds it, and which of its channels stay. */
+typedef struct traced_network {
+    cvr_graph *graph;
+    cvr_channels *channels;
+} traced_network;
+int32_t network_trace(const run_network *n, const cvr_graph *g, traced_network *out, cvr_error *err);
+void network_trace_free(traced_network *t);
+
+/* masks.c: the masks of weights that are held at zero, and for training their use. */
+int32_t network_mask(const run_network *n, cvr_graph *g, bool trains, cvr_error *err);
 
 /* compressed.c: the network of a run that a compressor made, or under a probe. After the losses, before other passes.
  */
@@ -162,13 +190,16 @@ int32_t layer_decay_rules(const run_network *n, const program_key *key, const cv
 int32_t network_settle_precision(run_network *n, cvr_error *err);
 /* The fewest values whose being made again brings the plan below train.memory. */
 int32_t network_fit_memory(run_network *n, const program_key *largest, cvr_error *err);
-/* bf16x3 is what kernels may do, not what they must: says how many nodes of the program do. */
-int32_t network_explain_bf16x3(run_network *n, const net_program *p, cvr_error *err);
+/* How f32 products are computed in a precision: CVR_MATH_*. */
+uint32_t math_of_precision(int64_t precision);
+/* bf16x3 and tf32 are what kernels may do, not what they must: says how many nodes of the program do. */
+int32_t network_explain_math(run_network *n, const net_program *p, cvr_error *err);
 
 /* ---- running ---- */
 
 typedef struct net_scalars {
     double lr, loss_scale, average_weight;
+    double loss_unscale;                     /* what gradients are multiplied with in turn, in f16 */
     int64_t step, updates, micro_step, seed; /* batches; those that were not vetoed; the part of a batch */
     int64_t samples;                         /* pictures of the batches before */
     double closing;                          /* 1 in the last train.close_mosaic epochs, else 0 */

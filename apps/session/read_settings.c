@@ -66,6 +66,7 @@ static int32_t bind_rest(settings *s, cvr_error *err) {
         {"export", &export_schema, (const void **)&s->export},
         {"quant", &quant_schema, (const void **)&s->quant},
         {"distill", &distill_schema, (const void **)&s->distill},
+        {"prune", &prune_schema, (const void **)&s->prune},
         {"compressed", &compressed_schema, (const void **)&s->compressed},
     };
     return bind_sections(s, all, sizeof all / sizeof *all, err);

@@ -63,6 +63,8 @@ typedef struct train_settings {
     double ema_ramp;
     int64_t n_multi_scale, multi_scale[3], multi_scale_every; /* least, most, step */
     int64_t max_batches;
+    double loss_scale;
+    int64_t loss_scale_growth;
 } train_settings;
 
 /* Whether an epoch (from 0) is one of the last train.close_mosaic. */
@@ -115,18 +117,26 @@ typedef struct distill_settings {
     int64_t img_size, precision;
     const char *sha256; /* settled when training starts */
 } distill_settings;
+/* As prune_schema packs it; keys of the method join them. */
+typedef struct prune_settings {
+    const char *method;
+    int64_t pictures, batch, epochs, steps;
+    double lr_factor;
+    int64_t remove;
+    const char *held;
+} prune_settings;
 
 /* As compressed_schema packs it. */
 typedef struct compressed_settings {
     const char *by, *plan, *origin;
 } compressed_settings;
 
-extern const cvr_schema quant_schema, compressed_schema, distill_schema;
+extern const cvr_schema quant_schema, prune_schema, compressed_schema, distill_schema;
 extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema, sched_schema,
     val_schema, probe_schema, export_schema;
 
-#define PRECISION_NAMES "f32|bf16|bf16x3|auto"
-enum { PRECISION_F32, PRECISION_BF16, PRECISION_BF16X3, PRECISION_AUTO };
+#define PRECISION_NAMES "f32|bf16|bf16x3|f16|tf32|auto"
+enum { PRECISION_F32, PRECISION_BF16, PRECISION_BF16X3, PRECISION_F16, PRECISION_TF32, PRECISION_AUTO };
 /* Of model.head. */
 #define WEIGHTS_HEAD_AUTO 0u /* the stage `head` is made new where its shape is another than the file's */
 #define WEIGHTS_HEAD_KEEP 1u
@@ -195,9 +205,10 @@ typedef struct settings {
     const cvr_exporter_desc *exporter; /* NULL: export.format is none, or is not here */
     const void *exporter_attrs;
     const quant_settings *quant;
+    const prune_settings *prune;
     const compressed_settings *compressed;
-    const cvr_compressor_desc *method; /* quant.method; NULL: it is not here */
-    const void *method_attrs;
+    const cvr_compressor_desc *method, *prune_method; /* NULL: it is not here */
+    const void *method_attrs, *prune_attrs;
     distill_settings *distill;
     const cvr_distiller_desc *distiller; /* distill.method; NULL: it is not here */
     const void *distiller_attrs;

@@ -130,7 +130,7 @@ int32_t session_open_network(cvr_session *s, const program_key *keys, size_t n, 
     use_parts(s);
     CVR_TRY_OUT(choose_backend(s, err));
     CVR_TRY_OUT(network_open(&s->net, keys, n, err));
-    CVR_TRY_OUT(load_start_weights(s, err));
+    if (!s->has_weights) CVR_TRY_OUT(load_start_weights(s, err));
     CVR_TRY_OUT(teacher_load(s, err));
 out:
     if (status != CVR_OK) network_close(&s->net);
@@ -189,7 +189,8 @@ static int32_t open_settings(cvr_session *s, const cvr_session_options *o, cvr_e
     if (trains) CVR_TRY(multi_scale_open(&s->data, &s->set, s->plugins, err));
     settings_leave_replaced(&s->set);
     if (s->purpose & CVR_FOR_COMPRESSION) CVR_TRY(session_check_method(s, err));
-    if (s->purpose & CVR_FOR_COMPRESSION) s->set.backend->precision = PRECISION_F32; /* what stays real is f32 */
+    if ((s->purpose & CVR_FOR_COMPRESSION) && !(s->purpose & CVR_FOR_PRUNING))
+        s->set.backend->precision = PRECISION_F32; /* what stays real is f32 */
     if (*s->set.compressed->by && !only_settings) CVR_TRY(session_open_compressed(s, err));
     CVR_TRY(backend_keys_bind(&s->set, s->plugins, err));
     return cvr_config_finish(s->set.config, err);
@@ -250,8 +251,8 @@ int32_t cvr_session_open(cvr_session **out, const cvr_session_options *o, cvr_er
 void cvr_session_close(cvr_session **session) {
     cvr_session *s = *session;
     if (!s) return;
+    network_close(&s->net); /* before the data, whose memory it may have page-locked */
     data_close(&s->data);
-    network_close(&s->net);
     teacher_close(&s->teacher);
     views_free(&s->views);
     tiles_free(&s->tiles);
@@ -263,6 +264,7 @@ void cvr_session_close(cvr_session **session) {
     plugin_state_clear(&s->plugin_state);
     cvr_free(s->plugins_used);
     cvr_free(s->plan);
+    cvr_free(s->held);
     cvr_pool_destroy(&s->pool);
     settings_close(&s->set);
     cvr_free(s);

@@ -43,11 +43,14 @@ struct cvr_session {
     run_data data;
     run_network net;
     char *plan;              /* of a compressed network; NULL */
+    char *held;              /* what cvr_session_prune says of masks; NULL */
+    bool has_weights;        /* the network that is opened next gets its weights from who opens it */
     struct teacher *teacher; /* of [distill], while it trains; NULL */
     views views;             /* of the picture that was looked at last */
     tiles tiles;             /* likewise */
     step_losses losses;      /* of the last training step */
     bool vetoed;             /* the last training step's update was left out by a gradient plugin */
+    bool overflowed;         /* it was, as a gradient was not finite in f16 */
     bool warned_of_losses;   /* of validation's, which were not finite */
     const split *ahead;      /* whose next batch may land while a step is under way; NULL: none */
     cvr_named_tensor *part;  /* fields of a part of a batch; see step.c */
@@ -72,6 +75,10 @@ void session_tell_padding(const cvr_session *s);
 /* backend_auto.c: the backend that `backend.name = auto` stands for. */
 int32_t backend_auto(cvr_session *s, char *to, size_t size, cvr_error *err);
 
+/* cost.c: the median time of a run, of a program that is bound; nodes, and products a picture. */
+int32_t cost_time(net_program *p, cvr_session_cost *out, cvr_error *err);
+void cost_count(const cvr_program *p, int64_t pictures, cvr_session_cost *out);
+
 /* compressed.c: reads what [compressed] says; refuses a purpose that such a network cannot serve. */
 int32_t session_open_compressed(cvr_session *s, cvr_error *err);
 /* The same of any run's settings that say [compressed]. `plan`: the text, to be freed. */
@@ -88,6 +95,8 @@ void teacher_close(struct teacher **t);
 
 /* compress.c: quant.method is here, and quantises. */
 int32_t session_check_method(const cvr_session *s, cvr_error *err);
+/* Which pictures a compressor looks at. */
+void session_calibration(const cvr_session *s, cvr_batches_options *o);
 
 /* step.c: one optimizer step on a batch, in as many parts as train.grad_accum says; its losses are then in s->losses.
  */
@@ -213,11 +222,21 @@ typedef struct train_state {
     int64_t sampler, repeat, groups;            /* of that epoch, as are the next four */
     int64_t samples, batch_size, shuffle, seed; /* of the epoch that is going on; batch_size 0: not known */
     int64_t phase, thawed_at[MOST_PHASES];      /* of model.unfreeze; updates before each after the first */
+    double loss_scale;                          /* of the step to come, in f16; 0: not begun */
+    int64_t scaled_steps;                       /* with that scale */
     double lr;                                  /* that `cvrun ctl` put in place of optim.lr; 0: none */
     char backend[64];                           /* where it is; "": not known */
     double *history;                            /* the metric of each epoch that has ended; NaN: not validated */
     size_t n_history, history_capacity;
 } train_state;
+
+/* loss_scale.c: in the graph, between the gradients and what plugins do to them; what the loss is multiplied with in
+ * the step to come; after a run, whether gradients overflowed; after a step, the scale of the next. */
+int32_t loss_scale_build(cvr_graph *g, cvr_error *err);
+double loss_scale_of(const cvr_session *s, const train_state *st);
+int32_t loss_scale_look(cvr_session *s, net_program *p, cvr_error *err);
+int32_t loss_scale_step(const cvr_session *s, train_state *st, cvr_error *err);
+
 int32_t train_state_remember(train_state *state, double metric, cvr_error *err);
 void train_state_clear(train_state *state);
 int32_t checkpoint_save(cvr_session *s, const char *folder, const train_state *state, cvr_error *err);

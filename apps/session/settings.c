@@ -39,7 +39,10 @@ static const cvr_attr_desc *const backend_keys[] = {
     CVR_ATTR(
         CHOICE, "precision", "f32",
         "f32; bf16: activations and products in bf16, weights and sums in f32; bf16x3: f32 "
-        "with products by three of bf16, where the machine is faster at that; auto: bf16 where its products measure "
+        "with products by three of bf16, where the machine is faster at that; f16: as bf16, with a scale of the loss "
+        "(train.loss_scale), for devices; tf32: f32 whose products round their operands to 11 bits, where a GPU of "
+        "NVIDIA's "
+        "has that; auto: bf16 where its products measure "
         "1.2 times as fast as f32's, settled once for a run",
         .choices = PRECISION_NAMES),
     CVR_ATTR(BOOL, "check", "no",
@@ -169,6 +172,12 @@ static const cvr_attr_desc *const train_keys[] = {
     CVR_ATTR(INT, "max_batches", "0",
              "where train.epochs is not given: as many epochs as give this many batches; 0: the default of epochs",
              CVR_ATTR_BETWEEN(0, 1e12)),
+    CVR_ATTR(FLOAT, "loss_scale", "65536",
+             "backend.precision=f16: what the loss is multiplied with at first, so that small gradients are not 0 in "
+             "f16; halved when one overflows",
+             CVR_ATTR_BETWEEN(6.103515625e-05, 1152921504606846976)),
+    CVR_ATTR(INT, "loss_scale_growth", "2000", "steps without an overflow after which it is doubled",
+             CVR_ATTR_AT_LEAST(1)),
 };
 SCHEMA(train);
 
@@ -268,6 +277,24 @@ static const cvr_attr_desc *const quant_keys[] = {
 };
 SCHEMA(quant);
 
+static const cvr_attr_desc *const prune_keys[] = {
+    CVR_ATTR(STRING, "method", "l1", "how `cvrun prune` chooses what goes: `cvrun help compressors`"),
+    CVR_ATTR(INT, "pictures", "2048",
+             "training pictures that it looks at, evenly spread over the data and made as validation makes them: for "
+             "the statistics of batch norms, and for gradients",
+             CVR_ATTR_BETWEEN(1, 1e7)),
+    CVR_ATTR(INT, "batch", "32", "of them at a time", CVR_ATTR_BETWEEN(1, 65536)),
+    CVR_ATTR(INT, "epochs", "0", "epochs that the network is trained further; with steps, after all of them together",
+             CVR_ATTR_BETWEEN(0, 100000)),
+    CVR_ATTR(INT, "steps", "1", "so many times a part of it goes, with an equal share of the epochs after each",
+             CVR_ATTR_BETWEEN(1, 1000)),
+    CVR_ATTR(FLOAT, "lr_factor", "0.1", "optim.lr of that training, times what the run had", CVR_ATTR_BETWEEN(0, 1000)),
+    CVR_ATTR(BOOL, "remove", "no",
+             "of methods that set weights to zero: without masks, so that training changes these weights again"),
+    CVR_ATTR(STRING, "held", "", "weights that have masks; written by `cvrun prune`"),
+};
+SCHEMA(prune);
+
 static const cvr_attr_desc *const compressed_keys[] = {
     CVR_ATTR(STRING, "by", "", "what made this network of another: ptq; written by `cvrun quantize`"),
     CVR_ATTR(PATH, "plan", "", "its file that says what differs"),
@@ -308,6 +335,10 @@ const cvr_recipe_section *cvr_session_section(size_t i) {
         {"net", "the network, where it is no model by name: `NAME = LAYER SETTINGS [from=A,B]`, a line a layer",
          .lines = true},
         {"layers", "settings over what the model says of a layer: `layer1.0.conv1 = out_channels=48`", .lines = true},
+        {"widths",
+         "channels that a pruned network has of its model's, a line a group, as `cvrun prune` writes it: the first "
+         "parameter, axis and element of the group, how many stay, and which",
+         .lines = true},
         {"data", "the pictures and how they are read; keys of the data set that is named join them", KEYS(data), false},
         {"augment",
          "what training does to its pictures: `TRANSFORM = SETTINGS`, a line a transform; `preset = NAME` is a list of "
@@ -320,6 +351,7 @@ const cvr_recipe_section *cvr_session_section(size_t i) {
         {"probe", "a linear probe: only the head is trained, and pictures are looked at once", KEYS(probe), false},
         {"quant", "what `cvrun quantize` does; keys of the method join them", KEYS(quant), false},
         {"distill", "training under a teacher; keys of the method join them", KEYS(distill), false},
+        {"prune", "what `cvrun prune` does; keys of the method join them", KEYS(prune), false},
         {"compressed", "how a network differs from its model, of a run that was made of another", KEYS(compressed),
          false},
         {"export", "what `cvrun export` writes; keys of the exporter join them", KEYS(export), false},
@@ -328,7 +360,7 @@ const cvr_recipe_section *cvr_session_section(size_t i) {
 }
 
 const char *precision_name(int64_t precision) {
-    static const char *const names[] = {"f32", "bf16", "bf16x3", "auto"};
+    static const char *const names[] = {"f32", "bf16", "bf16x3", "f16", "tf32", "auto"};
     return names[precision];
 }
 

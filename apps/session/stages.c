@@ -2,6 +2,7 @@
  * The graph of a program, stage by stage: the batch comes in, the network reads it, the task adds losses, gradients and
  * updates follow, and passes rewrite the whole. Which stages a program has depends on what it is for.
  */
+#include "session_parts.h"
 #include "teacher.h"
 #include <cvr/plugin/ops/arith.h>
 
@@ -31,19 +32,20 @@ static const cvr_batches *batches_of(const building *w) {
 static int32_t stage_inputs(building *w, cvr_error *err) {
     const program_key *key = &w->program->key;
     const cvr_batch_inputs what = {key->batch, key->canvas, w->learns};
-    const cvr_cast_attrs low = {CVR_BF16};
+    const bool f16 = w->net->precision == PRECISION_F16, low = f16 || w->net->precision == PRECISION_BF16;
+    const cvr_cast_attrs cast = {f16 ? CVR_F16 : CVR_BF16};
     cvr_value image;
     if ((key->purpose == PROGRAM_EVAL || key->purpose == PROGRAM_PREDICT) && w->net->trains &&
         w->net->settings->train->ema)
         cvr_graph_use_averages(w->graph);
     CVR_TRY(cvr_batches_inputs(batches_of(w), w->graph, &what, &image, err));
     if (!w->net->settings->run->deterministic) cvr_graph_nondeterministic(w->graph);
-    cvr_graph_math(w->graph, w->net->precision == PRECISION_BF16X3 ? CVR_MATH_BF16X3 : CVR_MATH_F32);
+    cvr_graph_math(w->graph, math_of_precision(w->net->precision));
     w->program->picture = cvr_graph_input_value(w->graph, "image");
     w->taught = (distilling){.net = w->net, .graph = w->graph, .batch = key->batch, .pixels = image};
     if (key->purpose == PROGRAM_SHOWN) return cvr_graph_output(w->graph, SHOWN, image, err);
-    if (w->net->precision == PRECISION_BF16 && key->purpose != PROGRAM_EXPORT)
-        CVR_TRY(cvr_emit(w->b, "cast", &low, sizeof low, &image, 1, &image, err));
+    if (low && key->purpose != PROGRAM_EXPORT)
+        CVR_TRY(cvr_emit(w->b, "cast", &cast, sizeof cast, &image, 1, &image, err));
     return cvr_graph_stand_in(w->graph, "image", image, err);
 }
 
@@ -88,24 +90,28 @@ static int32_t check_results(const building *w, cvr_error *err) {
     return n ? CVR_OK : cvr_fail(err, CVR_ERR_PLUGIN, "the network gives no result");
 }
 
-/* The model, or the lines of [net], under what [layers] says; there must be a result. */
-static int32_t stage_network(building *w, cvr_error *err) {
-    const settings *s = w->net->settings;
-    const run_data *d = w->net->data;
-    const cvr_io *io = cvr_graph_io(w->graph);
+int32_t network_build(const run_network *n, cvr_graph *g, cvr_error *err) {
+    const settings *s = n->settings;
+    const run_data *d = n->data;
+    const cvr_io *io = cvr_graph_io(g);
     const cvr_setting *const *layers;
     const size_t n_layers = cvr_config_lines(s->config, "layers", &layers);
-    CVR_TRY(cvr_graph_override_layers(w->graph, layers, n_layers, err));
+    CVR_TRY(cvr_graph_override_layers(g, layers, n_layers, err));
     if (s->model_desc) {
         const cvr_model_args args = {sizeof args, s->model_attrs, d->task.n_classes, d->channels};
-        CVR_TRY(CVR_CALL(s->model_desc, build, NULL, err, w->b, &args, io));
+        CVR_TRY(CVR_CALL(s->model_desc, build, NULL, err, cvr_graph_builder(g), &args, io));
     } else {
         const cvr_net net = {(const cvr_setting *const *)s->net, s->n_net, d->task.n_classes};
         cvr_value output;
-        CVR_TRY(cvr_graph_net(w->graph, &net, io->input(io, "image"), &output, err));
+        CVR_TRY(cvr_graph_net(g, &net, io->input(io, "image"), &output, err));
         CVR_TRY(io->put(io, "output", CVR_ROLE_RESULT, output, err));
     }
-    CVR_TRY(cvr_graph_overrides_used(w->graph, err));
+    return cvr_graph_overrides_used(g, err);
+}
+
+/* The model, with the widths that it has by itself or those of a run that was pruned; there must be a result. */
+static int32_t stage_network(building *w, cvr_error *err) {
+    CVR_TRY((network_has_widths(w->net) ? network_build_narrow : network_build)(w->net, w->graph, err));
     return check_results(w, err);
 }
 
@@ -164,6 +170,7 @@ static int32_t stage_total(building *w, cvr_error *err) {
 }
 
 static int32_t stage_rewrite(building *w, cvr_error *err) {
+    CVR_TRY(network_mask(w->net, w->graph, w->trains, err));
     return w->trains ? network_rewrite_step(w->net, w->graph, w->program->key.phase, err)
                      : network_rewrite(w->net, w->graph, err);
 }
@@ -198,6 +205,7 @@ static int32_t stage_take_gradients(building *w, cvr_error *err) {
 /* Gradient plugins, updates, and the running means of what they leave. */
 static int32_t stage_updates(building *w, cvr_error *err) {
     const settings *s = w->net->settings;
+    if (w->net->precision == PRECISION_F16) CVR_TRY(loss_scale_build(w->graph, err));
     CVR_TRY(cvr_graph_gradients(w->graph, s->gradient_plugins, s->n_gradient_plugins, err));
     CVR_TRY(cvr_graph_update(w->graph, &s->policy, err));
     return s->train->ema ? cvr_graph_average(w->graph, err) : CVR_OK;
@@ -245,15 +253,28 @@ static const struct {
     {stage_schedule, FOR(TRAIN) | FOR(ACCUMULATE) | FOR(APPLY), false},
 };
 
+static int32_t begin(building *w, const run_network *n, net_program *p, cvr_error *err) {
+    const int64_t purpose = p->key.purpose;
+    *w = (building){.net = n, .program = p, .trains = purpose <= PROGRAM_APPLY};
+    w->learns = purpose == PROGRAM_TRAIN || purpose == PROGRAM_ACCUMULATE ||
+                (purpose == PROGRAM_EVAL && cvr_batches_have_targets(batches_of(w)));
+    cvr_store_phase(n->store, p->key.phase);
+    CVR_TRY(cvr_graph_create(&p->graph, n->plugins, n->store, w->trains, err));
+    w->graph = p->graph;
+    w->b = cvr_graph_builder(p->graph);
+    return CVR_OK;
+}
+
+int32_t net_program_inputs(const run_network *n, net_program *p, cvr_error *err) {
+    building w;
+    CVR_TRY(begin(&w, n, p, err));
+    return stage_inputs(&w, err);
+}
+
 int32_t net_program_build(const run_network *n, net_program *p, cvr_error *err) {
     const int64_t purpose = p->key.purpose;
-    building w = {.net = n, .program = p, .trains = purpose <= PROGRAM_APPLY};
-    w.learns = purpose == PROGRAM_TRAIN || purpose == PROGRAM_ACCUMULATE ||
-               (purpose == PROGRAM_EVAL && cvr_batches_have_targets(batches_of(&w)));
-    cvr_store_phase(n->store, p->key.phase);
-    CVR_TRY(cvr_graph_create(&p->graph, n->plugins, n->store, w.trains, err));
-    w.graph = p->graph;
-    w.b = cvr_graph_builder(p->graph);
+    building w;
+    CVR_TRY(begin(&w, n, p, err));
     for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)
         if ((stages[i].purposes >> purpose & 1) && (w.learns || !stages[i].learns)) CVR_TRY(stages[i].run(&w, err));
     return CVR_OK;

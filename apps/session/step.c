@@ -64,15 +64,18 @@ static int32_t cut(cvr_session *s, const cvr_batch_view *whole, int64_t first, i
     return CVR_OK;
 }
 
-static int32_t run_part(cvr_session *s, const cvr_batch *b, int64_t first, int64_t n, const net_scalars *scalars,
+static int32_t run_part(cvr_session *s, const cvr_batch *b, int64_t first, int64_t n, const net_scalars *at,
                         cvr_error *err) {
     const program_key key = {.purpose = PROGRAM_ACCUMULATE, .batch = n, .canvas = b->canvas};
     net_program *p;
     cvr_batch_view part;
+    const double share = (double)n / (double)b->view.n;
+    net_scalars scalars = *at;
+    scalars.loss_scale *= share;
     CVR_TRY(cut(s, &b->view, first, n, &part, err));
     CVR_TRY(network_program(&s->net, &key, &p, err));
-    CVR_TRY(net_program_run(p, &part, scalars, err));
-    return add_losses(&s->losses, p, scalars->loss_scale, err);
+    CVR_TRY(net_program_run(p, &part, &scalars, err));
+    return add_losses(&s->losses, p, share, err);
 }
 
 /* Each part is a step of its own to what is random in the network. */
@@ -84,15 +87,15 @@ static int32_t step_in_parts(cvr_session *s, const cvr_batch *b, const net_scala
     for (int64_t first = 0; first < b->view.n; first += size, part.micro_step++) {
         const int64_t rest = b->view.n - first, n = rest < size ? rest : size;
         part.step = at->step * parts + part.micro_step;
-        part.loss_scale = (double)n / (double)b->view.n;
         CVR_TRY(run_part(s, b, first, n, &part, err));
     }
     s->vetoed = !isfinite(s->losses.total);
+    s->overflowed = false;
     if (s->vetoed) return CVR_OK;
     CVR_TRY(network_program(&s->net, &apply, &p, err));
     CVR_TRY(net_program_run(p, NULL, at, err));
     s->vetoed = cvr_program_vetoed(p->program);
-    return CVR_OK;
+    return loss_scale_look(s, p, err);
 }
 
 /* The step is under way, and its losses will be waited for: the next batch can go up meanwhile. */
@@ -119,6 +122,7 @@ int32_t session_train_step(cvr_session *s, const cvr_batch *b, const net_scalars
     CVR_TRY(network_program(&s->net, &key, &p, err));
     CVR_TRY(net_program_run(p, &b->view, at, err));
     s->vetoed = cvr_program_vetoed(p->program);
+    CVR_TRY(loss_scale_look(s, p, err));
     return losses_and_next(s, p, err);
 }
 
@@ -133,7 +137,13 @@ int32_t session_eval_step(cvr_session *s, int64_t purpose, const cvr_batch *b, n
 
 int32_t cvr_session_step(cvr_session *s, bool training, const cvr_batch *b, int64_t step, double *loss,
                          cvr_error *err) {
-    const net_scalars at = {.lr = s->set.lr, .loss_scale = 1, .step = step, .updates = step, .seed = s->set.run->seed};
+    const double scale = loss_scale_of(s, &(const train_state){.step = step});
+    const net_scalars at = {.lr = s->set.lr,
+                            .loss_scale = scale,
+                            .loss_unscale = 1 / scale,
+                            .step = step,
+                            .updates = step,
+                            .seed = s->set.run->seed};
     net_program *p;
     if (!training) return session_eval_step(s, PROGRAM_EVAL, b, &p, loss, err);
     CVR_TRY(session_train_step(s, b, &at, err));

@@ -81,8 +81,10 @@ static int32_t train_step(trainer *t, cvr_error *err) {
     CVR_TRY(data_suggest_skip(&s->set, split_next(&s->data.splits[CVR_SPLIT_TRAIN], &b, err), err));
     done.lr = trainer_lr(t, t->state.batch);
     CVR_TRY(check_lr(t, done.lr, err));
+    const double scale = loss_scale_of(s, &t->state);
     const net_scalars at = {.lr = done.lr,
-                            .loss_scale = 1,
+                            .loss_scale = scale,
+                            .loss_unscale = 1 / scale,
                             .average_weight = average_weight(t),
                             .step = t->state.step,
                             .updates = t->state.step - t->state.vetoed,
@@ -99,6 +101,7 @@ static int32_t train_step(trainer *t, cvr_error *err) {
         t->in_a_row = 0;
     done.seconds = cvr_now() - start;
     if (t->state.step == 0) CVR_TRY(tell_first_batch(t, &b, err));
+    CVR_TRY(loss_scale_step(s, &t->state, err));
     t->state.vetoed += s->vetoed;
     t->state.epoch_vetoed += s->vetoed;
     count_step(t, &done, s->losses.total);
@@ -233,10 +236,11 @@ static int32_t end_epoch(trainer *t, cvr_error *err) {
         CVR_TRY(tell_epoch(t, NULL, false, err));
     }
     if (st->epoch_vetoed)
-        cvr_log(CVR_LOG_WARNING,
-                "%lld of %lld updates of epoch %lld were left out: a gradient plugin vetoed them, or the loss was not "
-                "finite",
-                (long long)st->epoch_vetoed, (long long)st->batch, (long long)epoch);
+        cvr_log(
+            CVR_LOG_WARNING,
+            "%lld of %lld updates of epoch %lld were left out: a gradient plugin vetoed them, the loss was not finite, "
+            "or a gradient was not in f16",
+            (long long)st->epoch_vetoed, (long long)st->batch, (long long)epoch);
     if (is_best && !converts) CVR_TRY(save_weights(t, "best", err));
     CVR_TRY(save_weights(t, "last", err));
     st->epoch++;

@@ -4,6 +4,7 @@
  */
 #include "../device/ops/device_ops.h"
 #include "../host/host_backend.h"
+#include "../host/host_recorder.h"
 #include "emu_record.h"
 
 static const cvr_attr_desc *const emu_attrs[] = {
@@ -121,32 +122,26 @@ static void emu_discard(void *self, void *recording) {
     d->host->free(d->host, recording);
 }
 
-/* A node's words before the message. */
-static int32_t record_failed(const cvr_launch *l, int32_t status, cvr_error *err) {
-    char text[sizeof err->message];
-    (void)snprintf(text, sizeof text, "%s on emu: %.800s", l->name, err->message);
-    memcpy(err->message, text, sizeof text);
-    return status;
-}
-
 static int32_t emu_record(void *self, const cvr_record_request *request, void **recording, cvr_error *err) {
     const emu_device *d = (const emu_device *)self;
     emu_list *list = (emu_list *)d->host->alloc(d->host, sizeof *list, 16);
     if (!list) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     emu_list_init(list, d->host);
     list->fence = &d->fence;
+    list->service = (const cvr_launch_service *)d->host->get(d->host, CVR_SERVICE_LAUNCHES);
+    const cvr_launch **current = list->service ? list->service->current(list->service) : NULL;
     const cvr_recorder recorder = emu_recorder(list, &d->info);
     for (uint64_t i = 0; i < request->n_launches; i++) {
         const cvr_launch *l = request->launches[i];
-        const cvr_device_fn *fn =
-            (const cvr_device_fn *)(l->flags & CVR_LAUNCH_PREPARES ? l->kernel->prepare : l->kernel->payload);
         list->name = l->name;
         list->launch = l;
-        const int32_t status = fn->record(l->args, &recorder, err);
+        cvr_launch_note(current, l);
+        const int32_t status = host_record_code(l, &recorder, "emu", err);
         if (status == CVR_OK) continue;
         emu_discard(self, list);
-        return record_failed(l, status, err);
+        return status;
     }
+    cvr_launch_note(current, NULL);
     *recording = list;
     return CVR_OK;
 }

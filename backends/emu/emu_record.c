@@ -14,8 +14,8 @@ struct emu_command {
     void *to; /* of fills and copies, as are from and bytes */
     const void *from;
     uint64_t bytes;
-    uint32_t constants[128];
-    uint64_t params[CVR_PARAMS_MOST / 8];
+    uint32_t *constants; /* as many as the entry has, behind the parameters */
+    uint64_t params[];   /* of a dispatch */
 };
 
 #define MOST_CONSTANTS 128u
@@ -33,10 +33,11 @@ void emu_list_clear(emu_list *l) {
     l->last = NULL;
 }
 
-static int32_t add(emu_list *l, command_kind kind, emu_command **out, cvr_error *err) {
-    emu_command *c = (emu_command *)l->host->alloc(l->host, sizeof *c, 16);
+/* With `more` bytes behind it. */
+static int32_t add(emu_list *l, command_kind kind, uint64_t more, emu_command **out, cvr_error *err) {
+    emu_command *c = (emu_command *)l->host->alloc(l->host, sizeof *c + more, 16);
     if (!c) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    memset(c, 0, sizeof *c);
+    memset(c, 0, sizeof *c + more);
     c->kind = kind;
     c->name = l->name;
     c->launch = l->launch;
@@ -48,13 +49,13 @@ static int32_t add(emu_list *l, command_kind kind, emu_command **out, cvr_error 
 
 static const cvr_emu_entry *find_entry(const cvr_code *code, const char *name) {
     const cvr_emu_entry *all = (const cvr_emu_entry *)code->bytes;
-    for (uint64_t i = 0; i < code->n_bytes / sizeof *all; i++)
-        if (strcmp(all[i].name, name) == 0) return &all[i];
+    for (uint64_t i = 0; i < code->n_bytes / sizeof *all && all[i].struct_size == sizeof *all; i++)
+        if (all[i].name && all[i].run && strcmp(all[i].name, name) == 0) return &all[i];
     return NULL;
 }
 
 static int32_t check_dispatch(const cvr_dispatch *d, const cvr_emu_entry *e, cvr_error *err) {
-    if (!e) return cvr_fail(err, CVR_ERR_PLUGIN, "the code has no entry %s", d->entry);
+    if (!e) return cvr_fail(err, CVR_ERR_PLUGIN, "the code has no entry %.60s", d->entry);
     if (d->params_size != e->params_size || d->params_size > CVR_PARAMS_MOST)
         return cvr_fail(err, CVR_ERR_PLUGIN, "kernel %s has %llu bytes of parameters, and is given %llu", d->entry,
                         (unsigned long long)e->params_size, (unsigned long long)d->params_size);
@@ -66,10 +67,6 @@ static int32_t check_dispatch(const cvr_dispatch *d, const cvr_emu_entry *e, cvr
                         "kernel %s: groups of %u x %u x %u threads; kernels of the dialect have %u x "
                         "1 x 1",
                         d->entry, d->threads[0], d->threads[1], d->threads[2], EMU_THREADS);
-    for (int i = 0; i < 3; i++)
-        if (!d->groups[i] || d->groups[i] > CVR_GROUPS_MOST)
-            return cvr_fail(err, CVR_ERR_PLUGIN, "kernel %s: %u groups along axis %d; 1 to %u are possible", d->entry,
-                            d->groups[i], i, CVR_GROUPS_MOST);
     return CVR_OK;
 }
 
@@ -77,8 +74,10 @@ static int32_t record_dispatch(const cvr_recorder *r, const cvr_dispatch *d, cvr
     const cvr_emu_entry *e = find_entry(d->code, d->entry);
     emu_command *c = NULL;
     CVR_TRY(check_dispatch(d, e, err));
-    CVR_TRY(add((emu_list *)r->ctx, COMMAND_DISPATCH, &c, err));
+    const uint64_t words = (d->params_size + 7) / 8;
+    CVR_TRY(add((emu_list *)r->ctx, COMMAND_DISPATCH, words * 8 + e->n_constants * sizeof *c->constants, &c, err));
     c->entry = e;
+    c->constants = (uint32_t *)(c->params + words);
     c->n_groups = (uint64_t)d->groups[0] * d->groups[1] * d->groups[2];
     memcpy(c->params, d->params, d->params_size);
     if (d->n_constants) memcpy(c->constants, d->constants, d->n_constants * sizeof *d->constants);
@@ -87,10 +86,7 @@ static int32_t record_dispatch(const cvr_recorder *r, const cvr_dispatch *d, cvr
 
 static int32_t record_fill(const cvr_recorder *r, void *to, uint64_t bytes, uint32_t word, cvr_error *err) {
     emu_command *c = NULL;
-    if ((uintptr_t)to % 4 != 0 || bytes % 4 != 0)
-        return cvr_fail(err, CVR_ERR_PLUGIN, "a fill is of whole words, not of %llu bytes at %p",
-                        (unsigned long long)bytes, to);
-    CVR_TRY(add((emu_list *)r->ctx, COMMAND_FILL, &c, err));
+    CVR_TRY(add((emu_list *)r->ctx, COMMAND_FILL, 0, &c, err));
     c->to = to;
     c->bytes = bytes;
     c->word = word;
@@ -99,7 +95,7 @@ static int32_t record_fill(const cvr_recorder *r, void *to, uint64_t bytes, uint
 
 static int32_t record_copy(const cvr_recorder *r, void *to, const void *from, uint64_t bytes, cvr_error *err) {
     emu_command *c = NULL;
-    CVR_TRY(add((emu_list *)r->ctx, COMMAND_COPY, &c, err));
+    CVR_TRY(add((emu_list *)r->ctx, COMMAND_COPY, 0, &c, err));
     c->to = to;
     c->from = from;
     c->bytes = bytes;
@@ -145,13 +141,15 @@ static int32_t run_command(const emu_command *c, emu_group *g, const emu_setting
 }
 
 int32_t emu_list_run(const emu_list *l, emu_group *g, const emu_settings *s, cvr_error *err) {
-    const cvr_launch *within = NULL;
+    const cvr_launch **current = l->service ? l->service->current(l->service) : NULL, *within = NULL;
     int32_t status = CVR_OK;
     for (const emu_command *c = l->first; c && status == CVR_OK; c = c->next) {
         if (l->fence && c->launch && c->launch != within) emu_fence_shut(l->fence, c->launch);
         within = c->launch;
+        cvr_launch_note(current, within);
         status = run_command(c, g, s, err);
     }
     if (within && l->fence) emu_fence_open(l->fence);
+    if (status == CVR_OK) cvr_launch_note(current, NULL);
     return status;
 }

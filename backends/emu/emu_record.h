@@ -13,6 +13,7 @@ typedef struct emu_list {
     const char *name;         /* of the launch that records now, for messages */
     const cvr_launch *launch; /* itself, and what it is fenced in by; NULL: nothing is fenced */
     const emu_fence *fence;
+    const cvr_launch_service *service; /* is told which launch runs; NULL: nobody is */
 } emu_list;
 
 void emu_list_init(emu_list *l, const cvr_host *host);

@@ -2,14 +2,17 @@
  * Launches on translated addresses. A function of the host gets arguments whose tensors lie where the host has them;
  * device code (far.fn/1) gets the device's, records its dispatches here, and is run group by group.
  */
+#include "../host/host_recorder.h"
 #include "far_device.h"
+
+#define FAR_CONSTANTS 128u
 
 /* What a node of device code does, in order. */
 typedef struct far_step {
     const cvr_far_entry *entry; /* NULL: a fill, or (from) a copy */
     cvr_far_group group;
     uint8_t params[CVR_PARAMS_MOST];
-    uint32_t constants[64];
+    uint32_t constants[FAR_CONSTANTS];
     void *to;
     const void *from;
     uint64_t bytes;
@@ -96,38 +99,21 @@ static int32_t new_step(const far_recorder *r, far_step **out, cvr_error *err) {
 
 static const cvr_far_entry *find_entry(const cvr_code *code, const char *name) {
     const cvr_far_entry *const *entries = (const cvr_far_entry *const *)code->bytes;
-    for (uint64_t i = 0; i < code->n_bytes / sizeof *entries; i++)
-        if (strcmp(entries[i]->name, name) == 0) return entries[i];
-    return NULL;
-}
-
-/* What is wrong with a dispatch, or NULL. */
-static const char *bad_dispatch(const cvr_dispatch *d, const cvr_device_info *info) {
-    uint64_t threads = 1;
-    if (d->struct_size < sizeof *d) return "struct_size";
-    if (!d->code || !d->code->bytes || !d->entry) return "code";
-    if (d->params_size > CVR_PARAMS_MOST || (d->params_size && !d->params)) return "params_size";
-    if (d->n_constants > 64 || (d->n_constants && !d->constants)) return "n_constants";
-    for (int i = 0; i < 3; i++) {
-        if (!d->groups[i] || d->groups[i] > CVR_GROUPS_MOST) return "groups";
-        if (!d->threads[i] || d->threads[i] > info->group_threads) return "threads";
-        threads *= d->threads[i];
+    for (uint64_t i = 0; i < code->n_bytes / sizeof *entries; i++) {
+        const cvr_far_entry *e = entries[i];
+        if (e && e->struct_size >= sizeof *e && e->name && e->run && strcmp(e->name, name) == 0) return e;
     }
-    if (threads > info->group_threads) return "threads";
-    if (d->shared_bytes > info->shared_bytes) return "shared_bytes";
-    return d->subgroup > info->subgroup_max ? "subgroup" : NULL;
+    return NULL;
 }
 
 static int32_t on_dispatch(const cvr_recorder *table, const cvr_dispatch *d, cvr_error *err) {
     const far_recorder *r = (const far_recorder *)table->ctx;
-    const char *bad = d ? bad_dispatch(d, table->device) : "the dispatch itself";
-    far_step *s;
-    if (bad)
-        return cvr_fail(err, CVR_ERR_PLUGIN, "far: %s records a dispatch whose %s makes no sense", r->l->launch.name,
-                        bad);
     const cvr_far_entry *entry = find_entry(d->code, d->entry);
-    if (!entry)
-        return cvr_fail(err, CVR_ERR_PLUGIN, "far: %s: its code has no entry `%.60s`", r->l->launch.name, d->entry);
+    far_step *s;
+    if (!entry) return cvr_fail(err, CVR_ERR_PLUGIN, "the code has no entry `%.60s`", d->entry);
+    if (d->n_constants > FAR_CONSTANTS)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "entry %.60s: %u constants; %u are possible", d->entry, d->n_constants,
+                        FAR_CONSTANTS);
     CVR_TRY(new_step(r, &s, err));
     s->entry = entry;
     if (d->params_size) memcpy(s->params, d->params, d->params_size);
@@ -146,9 +132,6 @@ static int32_t on_dispatch(const cvr_recorder *table, const cvr_dispatch *d, cvr
 static int32_t on_fill(const cvr_recorder *table, void *to, uint64_t bytes, uint32_t word, cvr_error *err) {
     const far_recorder *r = (const far_recorder *)table->ctx;
     far_step *s;
-    if (bytes % 4 || (uintptr_t)to % 4)
-        return cvr_fail(err, CVR_ERR_PLUGIN, "far: %s fills what is not made of words", r->l->launch.name);
-    CVR_TRY(far_check_range(r->d, to, bytes, "a fill", err));
     CVR_TRY(new_step(r, &s, err));
     s->to = far_to_host(to);
     s->bytes = bytes;
@@ -159,8 +142,6 @@ static int32_t on_fill(const cvr_recorder *table, void *to, uint64_t bytes, uint
 static int32_t on_copy(const cvr_recorder *table, void *to, const void *from, uint64_t bytes, cvr_error *err) {
     const far_recorder *r = (const far_recorder *)table->ctx;
     far_step *s;
-    CVR_TRY(far_check_range(r->d, to, bytes, "a copy", err));
-    CVR_TRY(far_check_range(r->d, from, bytes, "a copy", err));
     CVR_TRY(new_step(r, &s, err));
     s->to = far_to_host(to);
     s->from = far_to_host(from);
@@ -169,20 +150,16 @@ static int32_t on_copy(const cvr_recorder *table, void *to, const void *from, ui
 }
 
 /* The payload is judged here: the core does not know it. */
-static int32_t record_code(far_device *d, far_launch *l, const cvr_kernel_args *args, cvr_error *err) {
-    const cvr_device_fn *fn = (const cvr_device_fn *)l->launch.kernel->payload;
+static int32_t record_code(far_device *d, far_launch *own, const cvr_launch *l, cvr_error *err) {
     far_recorder r = {.table = {.struct_size = sizeof r.table,
                                 .device = &d->info,
                                 .dispatch = on_dispatch,
                                 .fill = on_fill,
                                 .copy = on_copy},
                       .d = d,
-                      .l = l};
+                      .l = own};
     r.table.ctx = &r;
-    if (fn->struct_size < sizeof *fn || !fn->record)
-        return cvr_fail(err, CVR_ERR_PLUGIN, "far: %s: the payload of kernel %s/%s is no cvr_device_fn", l->launch.name,
-                        l->launch.kernel->backend, l->launch.kernel->op);
-    return fn->record(args, &r.table, err);
+    return host_record_code(l, &r.table, "far", err);
 }
 
 static void *host_of(uint64_t address) {
@@ -213,6 +190,7 @@ static int32_t run_step(const cvr_host *host, const far_step *s, cvr_error *err)
 /* ---- recordings ---- */
 
 static int32_t record_all(far_device *d, const cvr_record_request *request, far_recording *r, cvr_error *err) {
+    const cvr_launch **current = r->service ? r->service->current(r->service) : NULL;
     for (uint64_t i = 0; i < request->n_launches; i++) {
         const cvr_launch *l = request->launches[i];
         far_launch *own = &r->all[i];
@@ -220,7 +198,10 @@ static int32_t record_all(far_device *d, const cvr_record_request *request, far_
             CVR_TRY(far_check_range(d, l->touches[k]->address, l->touches[k]->bytes, l->name, err));
         CVR_TRY(translate(d, l, own, err));
         r->launches[i] = &own->launch;
-        if (strcmp(l->kernel->payload_kind, CVR_PAYLOAD_FAR_FN) == 0) CVR_TRY(record_code(d, own, l->args, err));
+        if (strcmp(l->kernel->payload_kind, CVR_PAYLOAD_FAR_FN) != 0) continue;
+        cvr_launch_note(current, l);
+        CVR_TRY(record_code(d, own, l, err));
+        cvr_launch_note(current, NULL);
     }
     return CVR_OK;
 }

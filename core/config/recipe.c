@@ -22,9 +22,9 @@ struct cvr_config {
     char origin[600];
 };
 
-static const char *const sections[] = {"run",     "backend", "model", "net",     "layers",     "data",
-                                       "augment", "train",   "optim", "sched",   "val",        "probe",
-                                       "predict", "export",  "quant", "distill", "compressed", "log"};
+static const char *const sections[] = {"run",     "backend", "model", "net",     "layers",     "widths", "data",
+                                       "augment", "train",   "optim", "sched",   "val",        "probe",  "predict",
+                                       "export",  "quant",   "prune", "distill", "compressed", "log"};
 #define N_SECTIONS (sizeof sections / sizeof *sections)
 
 /* Settings that need no section on the command line. */
@@ -290,7 +290,8 @@ static void set_origin(const cvr_setting *s, char *buf, size_t size) {
 
 /* Sections whose keys are the user's own names. */
 static bool is_free(const char *section) {
-    return strcmp(section, "net") == 0 || strcmp(section, "layers") == 0 || strcmp(section, "augment") == 0;
+    return strcmp(section, "net") == 0 || strcmp(section, "layers") == 0 || strcmp(section, "widths") == 0 ||
+           strcmp(section, "augment") == 0;
 }
 
 typedef void (*print_fn)(void *ctx, const char *section, const char *key, const char *value, const char *origin);

@@ -256,6 +256,15 @@ void cvr_batches_destroy(cvr_batches **batches) {
     *batches = NULL;
 }
 
+bool cvr_batches_block(const cvr_batches *b, size_t i, void **memory, uint64_t *bytes) {
+    const size_t columns = b->layout.n;
+    if (!columns || i >= RING_DEPTH * columns) return false;
+    const slot *s = &b->slots[i / columns];
+    *memory = s->memory[i % columns];
+    *bytes = s->bytes[i % columns];
+    return true;
+}
+
 size_t cvr_batches_canvases(const cvr_batches *b, const cvr_canvas **out) {
     *out = b->layout.canvases;
     return b->layout.n_canvases;

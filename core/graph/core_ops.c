@@ -42,9 +42,14 @@ static void add_steps(const void *attrs, cvr_steps *s) {
 }
 
 static const cvr_elementwise_trait add_program = {sizeof add_program, add_steps, NULL};
+static void tie_add(const cvr_axes *a) {
+    cvr_axes_tie_same(a);
+    for (uint32_t i = 0; i < a->inputs[1]->rank; i++) cvr_axes_tie(a, 1, i, CVR_AXES_OUTPUT, i);
+}
+static const cvr_axes_trait add_axes = {sizeof add_axes, tie_add, NULL, CVR_AXES_SUM};
 static const cvr_int8_trait add_int8 = {.struct_size = sizeof add_int8, .op = "add_int8", .activations = 3};
 CVR_DEFINE_TRAITS(add_traits, {CVR_TRAIT_ELEMENTWISE, &add_program}, {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself},
-                  {CVR_TRAIT_COUNTS, &cvr_counts_elementwise}, {CVR_TRAIT_INT8, &add_int8})
+                  {CVR_TRAIT_COUNTS, &cvr_counts_elementwise}, {CVR_TRAIT_INT8, &add_int8}, {CVR_TRAIT_AXES, &add_axes})
 
 static const cvr_op_desc add_op = {.struct_size = sizeof add_op,
                                    .name = "add",
@@ -112,7 +117,8 @@ static int32_t cast_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-CVR_DEFINE_TRAITS(cast_traits, {CVR_TRAIT_PRECISION, &cvr_precision_none}, {CVR_TRAIT_COUNTS, &cvr_counts_elementwise})
+CVR_DEFINE_TRAITS(cast_traits, {CVR_TRAIT_PRECISION, &cvr_precision_none}, {CVR_TRAIT_COUNTS, &cvr_counts_elementwise},
+                  {CVR_TRAIT_AXES, &cvr_axes_same})
 
 static const cvr_op_desc cast_op = {.struct_size = sizeof cast_op,
                                     .name = "cast",

@@ -118,6 +118,16 @@ void cvr_device_free(cvr_device *d, void *address) {
     CVR_CALL_VOID(d->backend, free, NULL, d->self, address);
 }
 
+bool cvr_device_pin(cvr_device *d, void *host, uint64_t bytes) {
+    cvr_error why = CVR_ERROR_INIT;
+    return d->backend->pin && CVR_CALL(d->backend, pin, NULL, &why, d->self, host, bytes) == CVR_OK;
+}
+
+void cvr_device_unpin(cvr_device *d, void *host) {
+    (void)device_settle(d, NULL);
+    CVR_CALL_VOID(d->backend, unpin, NULL, d->self, host);
+}
+
 /* ---- the lanes ---- */
 
 int32_t device_wait(cvr_device *d, uint64_t ticket, cvr_error *err) {

@@ -84,7 +84,7 @@ static int32_t check_end(const cvr_graph *g, const char *name, uint32_t role, cv
     return cvr_fail(err, CVR_ERR_INVALID, "the loss %s has shape %s; it must be one f32 number", name, shape);
 }
 
-static int32_t add_end(cvr_graph *g, const char *name, uint32_t role, cvr_value v, cvr_error *err) {
+int32_t graph_add_end(cvr_graph *g, const char *name, uint32_t role, cvr_value v, cvr_error *err) {
     cvr_io_output **more = cvr_grow(g->ends, g->n_ends, &g->ends_capacity, sizeof *more);
     if (more) g->ends = more;
     cvr_io_output *end = more ? cvr_calloc(1, sizeof *end) : NULL;
@@ -105,7 +105,7 @@ static int32_t io_put(const cvr_io *io, const char *name, uint32_t role, cvr_val
     if (role == CVR_ROLE_AUXILIARY && !g->builder.training) return CVR_OK;
     const uint32_t dtype = g->values[v]->type.dtype;
     if (dtype == CVR_BF16 || dtype == CVR_F16) CVR_TRY(graph_cast(g, v, CVR_F32, &v, err));
-    CVR_TRY(add_end(g, name, role, v, err));
+    CVR_TRY(graph_add_end(g, name, role, v, err));
     return role == CVR_ROLE_AUXILIARY ? CVR_OK : cvr_graph_output(g, name, v, err);
 }
 

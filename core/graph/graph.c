@@ -255,6 +255,7 @@ void cvr_graph_destroy(cvr_graph **graph) {
     for (size_t i = 0; i < g->n_nodes; i++) graph_free_node(g->nodes[i]);
     for (size_t i = 0; i < g->n_outputs; i++) cvr_free(g->outputs[i].name);
     graph_close_io(g);
+    if (g->owns_store) cvr_store_destroy(&g->store);
     cvr_free(g->by_entry);
     cvr_free(g->overrides_used);
     cvr_free(g->network);

@@ -72,6 +72,8 @@ struct cvr_graph {
     bool training;
     bool averages;    /* what has a running mean is read there */
     char failed[300]; /* what a callback asked for and did not get; "": nothing yet */
+    bool owns_store;  /* of a trace (narrow.c) */
+    size_t n_outside; /* of a trace: values before this one are the real graph's; else 0 */
     char *network;    /* scope of the one that is being built; NULL: the one that is trained */
     bool network_trains; /* it is trained as well (CVR_NETWORK_TRAINED) */
 };
@@ -146,6 +148,10 @@ void store_note_updated(cvr_store *s, size_t i);
 void store_replace(cvr_store *s, size_t i);
 /* Whether a layer of this name is built as in evaluation, since all of it is frozen. */
 bool store_freezes(const cvr_store *s, const char *scope);
+/* An empty store with the rules of another, which it borrows. */
+int32_t store_scratch(cvr_store **out, const cvr_store *of, cvr_error *err);
+/* How an entry starts: its values in logical order, or NULL: by `init`. */
+const void *store_start(const cvr_store *s, size_t i, cvr_init *init);
 /* The stage of the model that a layer of this name belongs to, or "". */
 const char *store_stage(const cvr_store *s, const char *scope);
 void *store_address(const cvr_store *s, size_t i);
@@ -189,6 +195,7 @@ int32_t device_settle(cvr_device *d, cvr_error *err);
 int32_t device_upload(cvr_device *d, void *to, const void *from, uint64_t bytes, cvr_error *err);
 int32_t device_download(cvr_device *d, void *to, const void *from, uint64_t bytes, cvr_error *err);
 
+int32_t graph_add_end(cvr_graph *g, const char *name, uint32_t role, cvr_value v, cvr_error *err);
 void graph_open_io(cvr_graph *g);
 void graph_close_io(cvr_graph *g);
 /* How the inputs of a node are padded. */

@@ -214,19 +214,44 @@ static int32_t write_scalars(cvr_program *p, cvr_error *err) {
                : landing_write(p, 0, p->scalars, bytes, err);
 }
 
+/* ---- vetoes ---- */
+
+#define VETOES_AT_ONCE 16
+
+typedef struct veto_number {
+    const ir_output *output;
+    uint64_t bits; /* as the run made it */
+} veto_number;
+
+static bool says_no(const cvr_program *p, const veto_number *v) {
+    float number;
+    memcpy(&number, &v->bits, sizeof number);
+    if (v->output->veto == VETO_NOT_FINITE) return !isfinite(number);
+    return p->graph->values[v->output->value]->type.dtype == CVR_F32 ? number != 0 : v->bits != 0;
+}
+
+/* Reads the next outputs that may veto updates, all with one wait; their number. */
+static int32_t read_vetoes(cvr_program *p, size_t *next, veto_number *all, size_t *n, cvr_error *err) {
+    const cvr_graph *g = p->graph;
+    int32_t status = CVR_OK;
+    for (*n = 0; *next < g->n_outputs && *n < VETOES_AT_ONCE && status == CVR_OK; ++*next) {
+        const ir_output *o = &g->outputs[*next];
+        if (!o->veto) continue;
+        veto_number *v = &all[(*n)++];
+        *v = (veto_number){.output = o};
+        const device_bytes b = {&v->bits, root_address(p, o->value), type_bytes(&g->values[o->value]->type)};
+        status = device_start_download(p->device, &b, err);
+    }
+    const int32_t waited = device_wait(p->device, p->device->last, status == CVR_OK ? err : NULL);
+    return status == CVR_OK ? waited : status;
+}
+
 /* Whether an output that may says no to the updates that come next. */
 static int32_t ask_vetoes(cvr_program *p, cvr_error *err) {
-    const cvr_graph *g = p->graph;
-    for (size_t i = 0; i < g->n_outputs; i++) {
-        const cvr_value v = g->outputs[i].value;
-        const cvr_type *t = &g->values[v]->type;
-        uint64_t bits = 0;
-        float number;
-        if (!g->outputs[i].veto) continue;
-        CVR_TRY(device_download(p->device, &bits, root_address(p, v), type_bytes(t), err));
-        memcpy(&number, &bits, sizeof number);
-        const bool finite = g->outputs[i].veto == VETO_NOT_FINITE;
-        p->vetoed = p->vetoed || (finite ? !isfinite(number) : t->dtype == CVR_F32 ? number != 0 : bits != 0);
+    veto_number all[VETOES_AT_ONCE];
+    for (size_t next = 0, n; next < p->graph->n_outputs;) {
+        CVR_TRY(read_vetoes(p, &next, all, &n, err));
+        for (size_t i = 0; i < n; i++) p->vetoed = p->vetoed || says_no(p, &all[i]);
     }
     return CVR_OK;
 }

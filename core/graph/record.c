@@ -133,14 +133,40 @@ static void keep_range(cvr_program *p, cvr_value v) {
     p->kept[p->n_kept++] = r;
 }
 
-/* What a run leaves for others: outputs, and what it changes of the store. */
+/* What one segment makes and a later one reads. `made`: by value, 1 + the segment that made it last; 0: none. */
+static void keep_between(cvr_program *p, size_t n, size_t *made) {
+    size_t segment_here = 1;
+    for (size_t i = 0; i < n; i++) {
+        const ir_node *node = p->nodes[i].plan->node;
+        const uint32_t total = node->n_inputs + node->n_outputs;
+        if (i && !together(p, p->nodes[i - 1].plan, p->nodes[i].plan)) segment_here++;
+        for (uint32_t k = 0; k < total; k++) {
+            if (node->inputs[k] == CVR_NONE) continue; /* outputs follow the inputs in one block */
+            const cvr_value v = root_value(p, node->inputs[k]);
+            if (k < node->n_inputs && made[v] && made[v] != segment_here) {
+                keep_range(p, v);
+                made[v] = 0; /* once is enough */
+            }
+            if (k >= node->n_inputs) made[v] = segment_here;
+        }
+    }
+}
+
+/* What a run leaves for others: outputs, and what it changes of the store; and what its segments leave for one another.
+ */
 static int32_t find_kept(cvr_program *p, size_t n, cvr_error *err) {
     const cvr_graph *g = p->graph;
-    size_t most = g->n_outputs;
+    size_t most = g->n_outputs + g->n_values;
     for (size_t i = 0; i < n; i++) most += p->nodes[i].plan->node->op->mutates ? p->nodes[i].plan->node->n_inputs : 0;
     p->kept_ranges = cvr_calloc(most + 1, sizeof *p->kept_ranges);
     p->kept = cvr_calloc(most + 1, sizeof *p->kept);
-    if (!p->kept_ranges || !p->kept) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    size_t *made = cvr_calloc(g->n_values + 1, sizeof *made);
+    if (!p->kept_ranges || !p->kept || !made) {
+        cvr_free(made);
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    }
+    keep_between(p, n, made);
+    cvr_free(made);
     for (size_t i = 0; i < g->n_outputs; i++) keep_range(p, g->outputs[i].value);
     for (size_t i = 0; i < n; i++) {
         const ir_node *node = p->nodes[i].plan->node;

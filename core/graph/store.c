@@ -28,6 +28,7 @@ struct cvr_store {
     size_t *table, slots; /* by the hash of the name: index + 1, or 0; a power of two, at most half full */
     param_rules rules;
     store_home home, before;
+    bool borrows;     /* the rules are another store's */
     bool open, moves; /* between prepare and what ends it; to another device */
     size_t fresh;     /* entries from here on get their memory by it */
     uint64_t changes;
@@ -38,6 +39,18 @@ int32_t cvr_store_create(cvr_store **out, uint64_t seed, cvr_error *err) {
     if (!*out) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     (*out)->seed = seed;
     return CVR_OK;
+}
+
+int32_t store_scratch(cvr_store **out, const cvr_store *of, cvr_error *err) {
+    CVR_TRY(cvr_store_create(out, of->seed, err));
+    (*out)->rules = of->rules;
+    (*out)->borrows = true;
+    return CVR_OK;
+}
+
+const void *store_start(const cvr_store *s, size_t i, cvr_init *init) {
+    *init = s->entries[i].init;
+    return s->entries[i].values;
 }
 
 static void leave_home(store_home *h) {
@@ -56,7 +69,7 @@ void cvr_store_destroy(cvr_store **store) {
     }
     leave_home(&s->home);
     leave_home(&s->before);
-    param_rules_clear(&s->rules);
+    if (!s->borrows) param_rules_clear(&s->rules);
     cvr_free(s->table);
     cvr_free(s->entries);
     cvr_free(s);
@@ -372,7 +385,8 @@ int32_t cvr_store_place(cvr_store *s, cvr_device *d, cvr_error *err) {
 static int32_t copy_out_or_in(cvr_store *s, size_t i, void *out, const void *in, cvr_error *err) {
     const stored *e = &s->entries[i];
     cvr_device *d = s->home.device;
-    if (!e->address) return cvr_fail(err, CVR_ERR_INVALID, "%s is on no device yet", e->entry.name);
+    if (!e->address || e->entry.role == CVR_STORE_REPLACED)
+        return cvr_fail(err, CVR_ERR_INVALID, "%s is on no device", e->entry.name);
     void *host = cvr_alloc_aligned(e->entry.bytes, 64);
     int32_t status;
     if (!host) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");

@@ -156,11 +156,17 @@ static void say(line *l, const char *text) {
     if (l->size) l->s[l->n] = '\0';
 }
 
+/* A launch that is noted is one that runs, or, while a backend records, one that records. */
+static const char *callback_of(const call *c) {
+    const char *callback = GET(c->callback);
+    return !GET(c->launch) || (callback && strcmp(callback, "record") == 0) ? callback : "run";
+}
+
 /* "plugin com.acme.bad: callback `run` of kernel reference/acme.bad at bad/acme.bad" */
 static void describe(const call *c, line *l) {
     const cvr_launch *launch = GET(c->launch);
     const void *desc = launch ? launch->kernel : GET(c->desc);
-    const char *callback = launch ? "run" : GET(c->callback), *where = launch ? launch->name : GET(c->where);
+    const char *callback = callback_of(c), *where = launch ? launch->name : GET(c->where);
     const registry_entry *e = entry_of(desc);
     say(l, e || !desc ? "plugin " : "");
     say(l, e ? e->owner : desc ? "" : where);

@@ -108,14 +108,16 @@ static int32_t check_wants(const cvr_task_desc *d, const char *what, cvr_error *
     return CVR_OK;
 }
 
-/* One recipe may have keys of several backends in [backend]. */
+/* One recipe may have keys of several backends in [backend]. `plugin` is the vendor's library of whichever has that
+ * key. */
 static int32_t check_backend(const cvr_backend_desc *d, const char *what, cvr_error *err) {
     const size_t n = strlen(d->name);
     for (uint32_t i = 0; i < d->n_attrs; i++)
-        if (strncmp(d->attrs[i]->name, d->name, n) != 0 || d->attrs[i]->name[n] != '_')
+        if (strcmp(d->attrs[i]->name, "plugin") != 0 &&
+            (strncmp(d->attrs[i]->name, d->name, n) != 0 || d->attrs[i]->name[n] != '_'))
             return cvr_fail(err, CVR_ERR_PLUGIN,
-                            "%s: `attrs[%u]` is `%.40s`; a backend's keys begin with its name, %.40s_", what, i,
-                            d->attrs[i]->name, d->name);
+                            "%s: `attrs[%u]` is `%.40s`; a backend's keys but `plugin` begin with its name, %.40s_",
+                            what, i, d->attrs[i]->name, d->name);
     return !d->pin == !d->unpin ? CVR_OK : refuse(err, what, "`pin`, `unpin`", "both or none");
 }
 

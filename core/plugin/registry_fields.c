@@ -151,10 +151,13 @@ static const desc_field weights_fields[] = {
     FIELDS_END,
 };
 static const desc_field compressor_fields[] = {
-    FIELD_OF(NAME, cvr_compressor_desc, name),        FIELD_OF(NAME, cvr_compressor_desc, section),
-    FIELD_OF(DOC, cvr_compressor_desc, doc),          BOUNDED(FLAGS, cvr_compressor_desc, reserved, 0, 0),
-    LIST(ATTRS, cvr_compressor_desc, attrs, n_attrs), FIELD_OF(FUNCTION, cvr_compressor_desc, compress),
-    FIELD_OF(FUNCTION, cvr_compressor_desc, rewrite), FIELDS_END,
+    FIELD_OF(NAME, cvr_compressor_desc, name),
+    FIELD_OF(NAME, cvr_compressor_desc, section),
+    FIELD_OF(DOC, cvr_compressor_desc, doc),
+    BOUNDED(FLAGS, cvr_compressor_desc, reserved, 0, 0),
+    LIST(ATTRS, cvr_compressor_desc, attrs, n_attrs),
+    FIELD_OF(FUNCTION, cvr_compressor_desc, compress),
+    FIELDS_END,
 };
 
 static const desc_field distiller_fields[] = {

@@ -105,5 +105,15 @@ TRAIT(silu)
 TRAIT(mish)
 TRAIT(gelu)
 TRAIT(elementwise)
-CVR_ONNX_TRAITS(activation_softmax_traits, write_softmax, cvr_traits_mixed_recompute)
-CVR_ONNX_TRAITS(activation_log_softmax_traits, write_log_softmax, cvr_traits_mixed_recompute)
+/* The axes beside that over which it sums. */
+static void tie_softmax(const cvr_axes *a) {
+    const cvr_softmax_attrs *attrs = a->attrs;
+    for (uint32_t i = 0; i < a->inputs[0]->rank; i++)
+        if (i != attrs->dim) cvr_axes_tie(a, 0, i, CVR_AXES_OUTPUT, i);
+}
+static const cvr_axes_trait softmax_axes = {sizeof softmax_axes, tie_softmax, NULL, 0};
+
+CVR_AXES_AND(activation_softmax_more, softmax_axes, cvr_traits_mixed_recompute)
+CVR_ONNX_TRAITS(activation_softmax_traits, write_softmax, activation_softmax_more)
+CVR_AXES_AND(activation_log_softmax_more, softmax_axes, cvr_traits_mixed_recompute)
+CVR_ONNX_TRAITS(activation_log_softmax_traits, write_log_softmax, activation_log_softmax_more)

@@ -56,6 +56,7 @@ const void *arith_expand_traits(const char *name);
 const void *arith_sum_traits(const char *name);
 const void *arith_mean_traits(const char *name);
 const void *arith_amax_traits(const char *name);
+extern const cvr_axes_trait arith_add_axes, arith_mul_axes, arith_expand_axes, arith_reduce_axes; /* arith_axes.c */
 
 int32_t arith_check_f32(const char *op, const cvr_infer_args *a, cvr_error *err);
 

@@ -151,9 +151,11 @@ static void mul_steps(const void *attrs, cvr_steps *s) {
 static const cvr_elementwise_trait add_program = {sizeof add_program, add_steps, NULL};
 static const cvr_elementwise_trait mul_program = {sizeof mul_program, mul_steps, NULL};
 CVR_DEFINE_TRAITS(add_traits, {CVR_TRAIT_ELEMENTWISE, &add_program}, {CVR_TRAIT_PRECISION, &cvr_precision_first},
-                  {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself}, {CVR_TRAIT_COUNTS, &cvr_counts_elementwise})
+                  {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself}, {CVR_TRAIT_COUNTS, &cvr_counts_elementwise},
+                  {CVR_TRAIT_AXES, &arith_add_axes})
 CVR_DEFINE_TRAITS(mul_traits, {CVR_TRAIT_ELEMENTWISE, &mul_program}, {CVR_TRAIT_PRECISION, &cvr_precision_first},
-                  {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself}, {CVR_TRAIT_COUNTS, &cvr_counts_elementwise})
+                  {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself}, {CVR_TRAIT_COUNTS, &cvr_counts_elementwise},
+                  {CVR_TRAIT_AXES, &arith_mul_axes})
 
 /* Broadcasting may move elements (a rank-3 input of a rank-4 sum), so only `mul` of equal shapes works in place. */
 static const cvr_reference_op ops[] = {

@@ -19,5 +19,6 @@ uint64_t attention_backward_workspace(const cvr_signature *sig);
 
 /* For cvr_op_desc.trait: attention_onnx.c */
 const void *attention_traits(const char *name);
+extern const cvr_axes_trait attention_axes; /* attention_axes.c */
 
 #endif

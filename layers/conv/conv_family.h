@@ -30,6 +30,7 @@ static inline cvr_window conv_window(const cvr_conv2d_attrs *a, int axis, int64_
 /* For cvr_op_desc.trait: conv_onnx.c */
 const void *conv2d_traits(const char *name);
 const void *conv_transpose2d_traits(const char *name);
+extern const cvr_axes_trait conv2d_axes, conv_transpose2d_axes; /* conv_axes.c */
 
 /* Fused, by decomposition: conv_act.c, conv_stats.c, conv_norm.c */
 extern const cvr_op_desc conv_act_op, conv_stats_op, conv_norm_op;

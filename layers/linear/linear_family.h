@@ -19,5 +19,6 @@ int32_t linear_matmul_run(const cvr_kernel_args *a, cvr_error *err);
 /* For cvr_op_desc.trait: linear_onnx.c */
 const void *linear_traits(const char *name);
 const void *matmul_traits(const char *name);
+extern const cvr_axes_trait linear_axes, matmul_axes; /* linear_axes.c */
 
 #endif

@@ -186,7 +186,7 @@ double norm_batch_flops(const cvr_infer_args *a) {
 const cvr_batch_norm_trait norm_batch_evaluated = {sizeof norm_batch_evaluated, "batch_norm2d_inference"};
 static const cvr_recompute_trait train_recompute = {sizeof train_recompute, train_emit};
 CVR_DEFINE_TRAITS(train_traits, {CVR_TRAIT_PRECISION, &cvr_precision_first}, {CVR_TRAIT_RECOMPUTE, &train_recompute},
-                  {CVR_TRAIT_BATCH_NORM, &norm_batch_evaluated})
+                  {CVR_TRAIT_BATCH_NORM, &norm_batch_evaluated}, {CVR_TRAIT_AXES, &norm_batch_axes})
 
 static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),

@@ -83,5 +83,6 @@ const void *norm_batch_inference_traits(const char *name);
 const void *norm_layer_traits(const char *name);
 const void *norm_group_traits(const char *name);
 const void *norm_l2_traits(const char *name);
+extern const cvr_axes_trait norm_batch_axes, norm_layer_axes, norm_group_axes, norm_l2_axes; /* norm_axes.c */
 
 #endif

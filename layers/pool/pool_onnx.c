@@ -115,6 +115,16 @@ static const void *adaptive_on_integers(const char *name) {
     return strcmp(name, CVR_TRAIT_INT8) == 0 ? &int8 : cvr_traits_mixed_recompute(name);
 }
 
-CVR_ONNX_TRAITS(pool_max_traits, write_max, max_on_integers)
-CVR_ONNX_TRAITS(pool_avg_traits, write_average, average_on_integers)
-CVR_ONNX_TRAITS(pool_adaptive_traits, write_adaptive, adaptive_on_integers)
+/* y, and where each of its elements came from */
+static void tie_max(const cvr_axes *a) {
+    cvr_axes_tie_channels(a);
+    cvr_axes_tie(a, 0, 1, CVR_AXES_OUTPUT + 1, 1);
+}
+static const cvr_axes_trait max_axes = {sizeof max_axes, tie_max, NULL, 0};
+
+CVR_AXES_AND(pool_max_more, max_axes, max_on_integers)
+CVR_ONNX_TRAITS(pool_max_traits, write_max, pool_max_more)
+CVR_AXES_AND(pool_avg_more, cvr_axes_channels, average_on_integers)
+CVR_ONNX_TRAITS(pool_avg_traits, write_average, pool_avg_more)
+CVR_AXES_AND(pool_adaptive_more, cvr_axes_channels, adaptive_on_integers)
+CVR_ONNX_TRAITS(pool_adaptive_traits, write_adaptive, pool_adaptive_more)

@@ -132,4 +132,5 @@ static int32_t write(const cvr_onnx *o, cvr_error *err) {
     return counted ? put_counted(o, &r, x, err) : cvr_onnx_emit1(o, "Identity", x, &out, err);
 }
 
-CVR_ONNX_TRAITS(roi_align_traits, write, cvr_traits_mixed)
+CVR_AXES_AND(roi_align_more, cvr_axes_channels, cvr_traits_mixed)
+CVR_ONNX_TRAITS(roi_align_traits, write, roi_align_more)

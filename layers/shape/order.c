@@ -72,12 +72,15 @@ static int32_t from_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+CVR_AXES_AND(to_traits, shape_to_logical_axes, cvr_traits_mixed)
+CVR_AXES_AND(from_traits, shape_from_logical_axes, cvr_traits_mixed)
+
 static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "to_logical",
             .version = 1,
             .flags = CVR_OP_ORDER_AWARE,
-            .trait = cvr_traits_mixed,
+            .trait = to_traits,
             .min_inputs = 1,
             .max_inputs = 1,
             .n_outputs = 1,
@@ -89,7 +92,7 @@ static const cvr_reference_op ops[] = {
             .name = "from_logical",
             .version = 1,
             .flags = CVR_OP_ORDER_AWARE,
-            .trait = cvr_traits_mixed,
+            .trait = from_traits,
             .min_inputs = 1,
             .max_inputs = 1,
             .n_outputs = 1,

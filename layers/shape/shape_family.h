@@ -22,7 +22,9 @@ extern const shape_family shape_take;   /* take_rows */
 extern const shape_family shape_pieces; /* concat, slice, chunk */
 
 /* For cvr_op_desc.trait: shape_onnx.c */
-const void *shape_reshape_traits(const char *name); /* flatten, unflatten, view */
+const void *shape_flatten_traits(const char *name);
+const void *shape_unflatten_traits(const char *name);
+const void *shape_view_traits(const char *name);
 const void *shape_permute_traits(const char *name);
 const void *shape_concat_traits(const char *name);
 const void *shape_slice_traits(const char *name);
@@ -31,6 +33,10 @@ const void *shape_to_tokens_traits(const char *name);
 const void *shape_from_tokens_traits(const char *name);
 const void *shape_partition_traits(const char *name);
 const void *shape_merge_traits(const char *name);
+/* shape_axes.c */
+extern const cvr_axes_trait shape_flatten_axes, shape_unflatten_axes, shape_view_axes, shape_to_logical_axes,
+    shape_from_logical_axes, shape_to_tokens_axes, shape_from_tokens_axes, shape_permute_axes, shape_concat_axes,
+    shape_slice_axes, shape_take_rows_axes;
 
 /* Steps in memory, in elements, along each logical axis: rank 4 lies as (N, H, W, C), all else row-major. */
 static inline void shape_steps(uint32_t rank, const int64_t *shape, int64_t *step) {

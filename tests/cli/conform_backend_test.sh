@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `cvrun conform --backend` on the backends that run anywhere, with a sample of ops; conform_backend_all_test has all of them.
 . "$(dirname "$0")/lib.sh"
-sample='softmax_backward,max_pool2d_backward,permute,upsample_backward,cross_entropy_backward,mul,sgd_update'
+sample='softmax_backward,batch_norm2d_act,sgd_update_many,max_pool2d_backward,permute,upsample_backward,cross_entropy_backward,mul,sgd_update'
 # conform STATUS backend option...
 conform() {
   local want=$1 got=0; shift
@@ -13,6 +13,8 @@ for backend in cpu far emu; do
   conform 0 $backend --op "$sample" --draws 1 -v
   grep -q '0 left to the host, 0 that no case reached' out.txt && grep -qE '^sgd_update +kernel [a-z]+ .* +[1-9]' out.txt ||
     { cat out.txt; fail "not all of the sample was tried on $backend"; }
+  # each is held against something: an op that updates its inputs and is made of others, too
+  ! grep 'compared with nothing' out.txt || { cat out.txt; fail "there was nothing to compare with on $backend"; }
 done
 # in bf16 and f16 as well, or there would be few cases
 [ "$(sed -n 's/^max_pool2d_backward  *kernel emu  *\([0-9]*\) .*/\1/p' out.txt)" -ge 30 ] || { cat out.txt; fail "too few cases on emu"; }

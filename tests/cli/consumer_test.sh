@@ -6,7 +6,7 @@ consumer=$here/../consumer
 cmake --install "$BUILD_DIR" --prefix "$work/first" >install.txt || { cat install.txt; fail "install"; }
 mv first moved
 [ "$(wc -l <"$consumer/block.c")" -le 40 ] || fail "the composed layer takes more than 40 lines"
-cmake -S "$consumer" -B built -DCMAKE_PREFIX_PATH="$work/moved" ${CVR_SANITIZE:+-DCMAKE_C_FLAGS=-fsanitize=$CVR_SANITIZE -DCVR_SANITIZE=$CVR_SANITIZE} >build.txt 2>&1 &&
+cmake -S "$consumer" -B built -DCMAKE_PREFIX_PATH="$work/moved" -DCVR_CUDA_ARCHS=90 ${CVR_SANITIZE:+-DCMAKE_C_FLAGS=-fsanitize=$CVR_SANITIZE -DCVR_SANITIZE=$CVR_SANITIZE} >build.txt 2>&1 &&
   cmake --build built >>build.txt 2>&1 || { cat build.txt; fail "the consumer does not build"; }
 
 # every public header compiles alone, as C17 and as C++17
@@ -64,9 +64,27 @@ for backend in cpu emu; do
 done
 "$CVRUN" info softsign.ini backend.name=emu | grep -q 'emu:acme.softsign' || fail "not the kernel for the device"
 same_losses runs/classify/softsign-cpu runs/classify/softsign-emu 1e-5 15
+# for CUDA, by a module and by a launch of its own, on the stand-in for the driver: emu's bits
+if [ ! -e built/lib/cvrun/acme_softsign_cuda.so ] || [ ! -e "$BUILD_DIR/lib/cvrun-cuda/libcuda.so.1" ]; then left_out "a stranger's kernels for CUDA" nvcc
+else
+  "$CVRUN" train softsign.ini name=softsign-emu4 epochs=1 backend.name=emu >log.txt 2>&1 &&
+    LD_LIBRARY_PATH=$BUILD_DIR/lib/cvrun-cuda "$CVRUN" train softsign.ini name=softsign-cuda epochs=1 backend.name=cuda backend.cuda_libraries=no backend.fallback=error backend.cuda_check=yes \
+      >log.txt 2>&1 || { cat log.txt; fail "softsign on cuda"; }
+  LD_LIBRARY_PATH=$BUILD_DIR/lib/cvrun-cuda "$CVRUN" info softsign.ini backend.name=cuda | grep -q 'cuda:acme.softsign' || fail "not the kernels for CUDA"
+  same runs/classify/softsign-cuda/weights/last.safetensors runs/classify/softsign-emu4/weights/last.safetensors
+fi
+# a third party's ops take part in pruning: one is elementwise by its flag, one says how its axes are tied
+for run in cpu softsign-cpu; do
+  "$CVRUN" prune runs/classify/$run amount=0.5 scope=all prune.round_to=1 pictures=8 >out.txt 2>err.txt || { cat err.txt; fail "prune $run"; }
+  grep -q '^  width: c1: ' out.txt || { cat out.txt; fail "c1 of $run keeps its width"; }
+done
 # what `cvrun conform` says of them, on a backend and of the plugin
 "$CVRUN" conform --backend emu --op 'acme.softsign*' --draws 1 -v >out.txt 2>&1 || { cat out.txt; fail "softsign does not conform on emu"; }
 [ "$(grep -cE '^acme.softsign[a-z_]* +kernel emu +[1-9]' out.txt)" -eq 2 ] || { cat out.txt; fail "not both kernels were tried"; }
+if [ -n "$(pjrt_plugin)" ] && "$CVRUN" plugins | grep -q pjrt; then
+  "$CVRUN" conform --backend pjrt "plugin=$CVR_PJRT_PLUGIN" --op 'acme.softsign*' --draws 1 -v >out.txt 2>&1 || { cat out.txt; fail "softsign does not conform on pjrt"; }
+  [ "$(grep -cE '^acme.softsign[a-z_]* +kernel pjrt +[1-9]' out.txt)" -eq 2 ] || { cat out.txt; fail "not both kernels for pjrt were tried"; }
+fi
 "$CVRUN" conform --plugin built/lib/cvrun/acme_softsign.so --draws 2 >out.txt 2>&1 || { cat out.txt; fail "softsign does not conform"; }
 # an op with nothing but a decomposition, in the middle and as the last thing before the loss; x + x by hand gives the same bits
 sed -e 's/^f = flatten/t = acme.twice\nf = flatten/' -e 's/^fc = .*/fc = linear num_classes\nlast = acme.twice/' small.ini >twice.ini

@@ -5,7 +5,7 @@
 docs=$here/../../docs
 cmake --install "$BUILD_DIR" --prefix "$work/cvr" >install.txt || { cat install.txt; fail "install"; }
 # ```c FILE ... ``` goes to FILE, in order; CUDA's compiler would be slow, and is tried where kernels are built for CUDA
-for page in add-a-layer add-an-augmentation add-a-kernel; do
+for page in add-a-layer add-an-augmentation add-a-kernel add-a-backend; do
   mkdir "$page"
   awk -v dir="$page" '/^```[a-z]+ [^ ]+$/ {file = dir "/" $2; next} /^```/ {file = ""; next} file {print > file}' "$docs/$page.md"
   cmake -S "$page" -B "$page/build" -DCMAKE_PREFIX_PATH="$work/cvr" -DCMAKE_C_STANDARD=17 -DCVR_NVCC= ${CVR_SANITIZE:+-DCMAKE_C_FLAGS=-fsanitize=$CVR_SANITIZE -DCVR_SANITIZE=$CVR_SANITIZE} >build.txt 2>&1 &&
@@ -42,6 +42,15 @@ done
 same runs/classify/forward/weights/last.safetensors runs/classify/shuffled/weights/last.safetensors
 "$CVRUN" info small.ini backend.name=emu >info.txt
 grep -q 'emu:acme.shrink' info.txt || { cat info.txt; fail "not the kernel of the docs"; }
+# the backend of the docs: what the suite says, and the bits of the backend whose kernels it runs, from the start and after a move
+CVR_PLUGIN_PATH=$CVR_PLUGIN_PATH:$work/add-a-backend/build/lib/cvrun
+"$CVRUN" conform --backend acme.box --op softmax --draws 1 >conform.txt 2>&1 || { cat conform.txt; fail "conform on the backend of the docs"; }
+"$CVRUN" train small.ini name=cpu backend.name=cpu epochs=1 >log.txt 2>&1 || { cat log.txt; fail "training on cpu"; }
+for where in 'backend.name=acme.box' 'backend.name=cpu --swap-to acme.box@1'; do
+  "$CVRUN" train small.ini name=box $where backend.fallback=allow epochs=1 >log.txt 2>&1 || { cat log.txt; fail "training with the backend of the docs: $where"; }
+  same runs/classify/cpu/weights/last.safetensors runs/classify/box/weights/last.safetensors
+  rm -r runs/classify/box
+done
 # the same kernel on Vulkan
 if [ ! -e add-a-kernel/build/lib/cvrun/shrink_vulkan.so ]; then left_out "the kernel of the docs on vulkan" glslangValidator
 elif ! has_vulkan; then left_out "the kernel of the docs on vulkan" "a driver for Vulkan 1.3"

@@ -21,7 +21,7 @@ done
 # every setting has a default or must be given, something that it may be, and a meaning; every page fits 80 columns
 grep -E '^\| `' reference.md >rows.txt
 [ "$(wc -l <rows.txt)" -gt 200 ] || fail "only $(wc -l <rows.txt) settings"
-grep -vE '^\| `[a-z0-9_]+` \| (`[^`]+`|must be given|empty) \| [^|]+ \| [^|]+ \|$' <(sed 's/\\|//g' rows.txt) && fail "a setting without default, values or meaning"
+grep -vE '^\| `[a-zA-Z0-9_]+` \| (`[^`]+`|must be given|empty) \| [^|]+ \| [^|]+ \|$' <(sed 's/\\|//g' rows.txt) && fail "a setting without default, values or meaning"
 for topic in "" layers augment optim sched data models tasks predictions backends passes gradients codecs weights reports sections run train val predict bench \
     pack check convert conv2d random_crop adamw resnet50 scenes classify train.batch optim.betas; do
   "$CVRUN" help $topic >page.txt || fail "help $topic"

@@ -14,6 +14,35 @@ says 'precision=bf16x3: no kernel .* computes in f32'
 [ "$(grep -c 'precision=bf16x3' log.txt)" = 1 ] || fail "more than one line about bf16x3"
 says '^backend .*; f32$'
 same runs/classify/three/weights/last.safetensors runs/classify/plain/weights/last.safetensors
+train name=rounded backend.isa=base backend.precision=tf32
+says 'precision=tf32: no kernel .* computes in f32'
+
+# f16 with a scale of the loss, on device kernels: near f32 in the first steps, also where a batch is computed in parts; where the scale is too large updates are left
+# out and it is halved, where it is small it grows until a gradient overflows; the scale is in the checkpoint
+near() {
+  paste -d, <(cut -d, -f1,3 "runs/classify/$1/steps.csv") <(cut -d, -f3 "runs/classify/$2/steps.csv") | sed -n 2,4p |
+    awk -F, '{d = $2 - $3; if (d < 0) d = -d; if (!(d <= 2e-3 * $2)) bad = 1} END {exit bad || NR != 3}' || fail "$1 and $2 are not near each other"
+  checks=$((checks + 1))
+}
+half=(backend.name=emu backend.precision=f16 backend.fallback=error sched.name=constant sched.warmup_epochs=0 epochs=2)
+for parts in 1 2; do
+  train name=half-$parts "${half[@]}" train.grad_accum=$parts
+  says '^backend .*; f16$'
+  train name=full-$parts "${half[@]}" train.grad_accum=$parts backend.precision=f32
+  near half-$parts full-$parts
+done
+sed '/^b1 = /d' small.ini >plain.ini # without running statistics
+"$CVRUN" train plain.ini name=large "${half[@]}" train.loss_scale=1e9 epochs=1 >log.txt 2>&1 || { cat log.txt; fail "f16 with a large scale"; }
+[ "$(grep -c 'a gradient overflowed f16, so its update is left out' log.txt)" = 7 ] && says 'scale is 7.8125e.06 now' && says '7 of 7 updates of epoch 1 were left out'
+"$CVRUN" train plain.ini name=start epochs=0 >log.txt 2>&1
+same runs/classify/large/weights/last.safetensors runs/classify/start/weights/last.safetensors
+growing=("${half[@]}" train.loss_scale=65536 train.loss_scale_growth=1)
+train name=growing "${growing[@]}"
+says 'a gradient overflowed f16'
+train name=cut "${growing[@]}" epochs=1
+"$CVRUN" train --resume runs/classify/cut epochs=2 >log.txt 2>&1 || { cat log.txt; fail "f16 does not go on"; }
+same runs/classify/cut/weights/last.safetensors runs/classify/growing/weights/last.safetensors
+expect 2 'loss_scale is 0; it must be at least' "$CVRUN" train small.ini train.loss_scale=0
 
 # With products that measure as the test says, on a machine that has avx2: bf16 is taken where it is clearly faster.
 if grep -qw avx2 /proc/cpuinfo; then

@@ -1,10 +1,11 @@
 /*
- * acme.softsign: one op with a kernel for the CPU and one for devices, in one plugin: y = x / (1 + |x|). The kernel for
- * devices is written in cvrun's dialect (softsign.k); here it is compiled for `emu`.
+ * acme.softsign: one op with a kernel for the CPU and two for devices, in one plugin: y = x / (1 + |x|). One of these
+ * is written in cvrun's dialect (softsign.k) and here compiled for `emu`, the other is text in StableHLO for `pjrt`.
  */
 #include "softsign_params.h"
 #include <cvr/plugin/device.h>
 #include <cvr/plugin/plugin.h>
+#include <cvr/plugin/stablehlo.h>
 #include <math.h>
 
 /* (x) -> y, and (dy, x) -> dx: all of one shape */
@@ -78,6 +79,32 @@ static int32_t counts_32_bits(const cvr_signature *sig, cvr_error *reason) {
     return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "more than 2^31 elements");
 }
 
+/* ---- devices that compile whole programs: the same as text ---- */
+
+/* "tensor<2x5x5x3xf32>": axes in the order of memory, which for rank 4 is (N,H,W,C). */
+static void type_of(const cvr_tensor *t, char text[128]) {
+    static const uint32_t pixels[4] = {0, 2, 3, 1};
+    size_t n = (size_t)snprintf(text, 128, "tensor<");
+    for (uint32_t i = 0; i < t->rank; i++)
+        n += (size_t)snprintf(text + n, 128 - n, "%lldx", (long long)t->shape[t->rank == 4 ? pixels[i] : i]);
+    (void)snprintf(text + n, 128 - n, "f32>");
+}
+
+static int32_t emit(const cvr_kernel_args *a, const cvr_text_sink *sink, cvr_error *err) {
+    char type[128], text[1024];
+    const int backward = a->n_inputs > 1;
+    type_of(a->outputs[0], type);
+    const int n = snprintf(text, sizeof text,
+                           "    %%one = stablehlo.constant dense<1.0> : %s\n"
+                           "    %%abs = stablehlo.abs %%i%d : %s\n"
+                           "    %%size = stablehlo.add %%one, %%abs : %s\n"
+                           "    %%by = stablehlo.multiply %%size, %s : %s\n"
+                           "    %%y = stablehlo.divide %%i0, %%by : %s\n"
+                           "    return %%y : %s\n",
+                           type, backward, type, type, backward ? "%size" : "%one", type, type, type);
+    return sink->write(sink, text, (uint64_t)n, err);
+}
+
 /* ---- descriptors ---- */
 
 static const cvr_op_desc forward = {.struct_size = sizeof forward,
@@ -115,6 +142,7 @@ static const cvr_layer_desc layer = {.struct_size = sizeof layer,
 
 static const cvr_cpu_fn cpu_fn = {sizeof cpu_fn, run};
 static const cvr_device_fn device_fn = {sizeof device_fn, record};
+static const cvr_stablehlo_emit stablehlo = {sizeof stablehlo, emit};
 
 static int32_t add_kernels(const cvr_registrar *r, const char *op, cvr_error *err) {
     const uint32_t flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE;
@@ -133,6 +161,12 @@ static int32_t add_kernels(const cvr_registrar *r, const char *op, cvr_error *er
     k.payload = &device_fn;
     k.flags = flags | CVR_KERNEL_BF16 | CVR_KERNEL_F16;
     k.supports = counts_32_bits;
+    CVR_TRY(r->add(r, CVR_KIND_KERNEL, &k, err));
+    k.backend = "pjrt";
+    k.payload_kind = CVR_PAYLOAD_STABLEHLO_EMIT;
+    k.payload = &stablehlo;
+    k.flags = flags;
+    k.supports = NULL;
     return r->add(r, CVR_KIND_KERNEL, &k, err);
 }
 

@@ -137,7 +137,7 @@ static int32_t write_onnx(const cvr_onnx *o, cvr_error *err) {
 }
 
 static const cvr_onnx_trait onnx = {sizeof onnx, write_onnx};
-CVR_DEFINE_TRAITS(swish_traits, {CVR_TRAIT_ONNX, &onnx})
+CVR_DEFINE_TRAITS(swish_traits, {CVR_TRAIT_ONNX, &onnx}, {CVR_TRAIT_AXES, &cvr_axes_same})
 
 /* ---- the layer ---- */
 

@@ -8,6 +8,7 @@
 #include <criterion/criterion.h>
 #include <ctype.h>
 #include <cvr/base.h>
+#include <cvr/plugin/cuda.h>
 #include <cvr/plugin/formats/onnx.h>
 #include <cvr/plugin/ops/activation.h>
 #include <cvr/plugin/ops/anchor_entropy_math.h>
@@ -35,6 +36,7 @@
 #include <cvr/plugin/ops/sim_ota_math.h>
 #include <cvr/plugin/ops/stochastic_depth.h>
 #include <cvr/plugin/ops/yolo_math.h>
+#include <cvr/plugin/stablehlo.h>
 #include <cvr/writer.h>
 #include <stdlib.h>
 

@@ -31,6 +31,13 @@ int32_t device_add_kernels(const cvr_registrar *r, const char *backend, const ch
     return CVR_OK;
 }
 
+const device_op *device_find(const char *name) {
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++)
+        for (const device_op *op = families[f]; op->op; op++)
+            if (strcmp(op->op, name) == 0) return op;
+    return NULL;
+}
+
 int32_t device_supports(const cvr_signature *sig, cvr_error *reason) {
     for (uint32_t i = 0; i < sig->n_inputs + sig->n_outputs; i++) {
         const cvr_tensor *t = i < sig->n_inputs ? sig->inputs[i] : sig->outputs[i - sig->n_inputs];

@@ -37,6 +37,9 @@ extern const device_op device_elementwise_ops[], device_norm_ops[], device_sum_o
 /* Registers all of them as kernels of a backend. */
 int32_t device_add_kernels(const cvr_registrar *r, const char *backend, const char *payload_kind, cvr_error *err);
 
+/* The op of this name, or NULL. */
+const device_op *device_find(const char *name);
+
 extern const cvr_code device_code_elementwise, device_code_columns, device_code_columns_finish, device_code_product,
     device_code_copy, device_code_reduce, device_code_pool_max, device_code_pool_average, device_code_rows_softmax,
     device_code_rows_norm, device_code_rows_entropy, device_code_mask, device_code_update, device_code_resize,

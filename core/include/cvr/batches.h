@@ -92,6 +92,8 @@ int32_t cvr_batches_begin(cvr_batches *b, int64_t epoch, int64_t first, cvr_erro
 int32_t cvr_batches_next(cvr_batches *b, cvr_batch *out, cvr_error *err);
 /* What the next call will give, where it is made already. */
 bool cvr_batches_peek(cvr_batches *b, cvr_batch *out);
+/* Block i of the memory that batches are in, which stays where it is until destroy. False: there are no more. */
+bool cvr_batches_block(const cvr_batches *b, size_t i, void **memory, uint64_t *bytes);
 /* Bad samples left out so far. */
 int64_t cvr_batches_skipped(const cvr_batches *b);
 

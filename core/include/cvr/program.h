@@ -50,6 +50,12 @@ void cvr_device_describe(const cvr_device *d, char *buf, uint64_t size);
 typedef int32_t (*cvr_host_run_fn)(void *self, const cvr_launch *launch, cvr_error *err);
 void cvr_device_replace(cvr_device *d, const cvr_backend_desc *backend, void *self, cvr_host_run_fn run_host);
 void *cvr_device_self(const cvr_device *d);
+/*
+ * Host memory that uploads will come from, again and again: where the backend can, it is page-locked, and uploads then
+ * need no copy in between. Whether it was; if so, unpin before the memory is freed, which waits for what is under way.
+ */
+bool cvr_device_pin(cvr_device *d, void *host, uint64_t bytes);
+void cvr_device_unpin(cvr_device *d, void *host);
 /* Device memory: one block, at most max_allocation bytes. Free waits for what is under way. */
 int32_t cvr_device_alloc(cvr_device *d, uint64_t bytes, void **address, cvr_error *err);
 void cvr_device_free(cvr_device *d, void *address);
@@ -179,6 +185,44 @@ int32_t cvr_graph_net(cvr_graph *g, const cvr_net *net, cvr_value image, cvr_val
 int32_t cvr_graph_override_layers(cvr_graph *g, const cvr_setting *const *lines, size_t n, cvr_error *err);
 /* After the network is built: an error for a line whose layer it does not have, with the nearest name. */
 int32_t cvr_graph_overrides_used(const cvr_graph *g, cvr_error *err);
+/*
+ * A network with fewer channels than its model builds. The model builds on a trace of the graph; the trace tells which
+ * channels of parameters go together (cvr/plugin/axes.h); of those, lines of text say which stay; and what was traced
+ * is built on the graph without the others.
+ *
+ *     CVR_TRY(cvr_graph_trace(&trace, graph, err));        after the inputs, before the network
+ *     CVR_TRY(model->build(cvr_graph_builder(trace), ...)); and its io
+ *     CVR_TRY(cvr_channels_create(&channels, trace, err));
+ *     CVR_TRY(cvr_channels_read(channels, "layer1.0.conv1.weight 0:0 40/64 9f3a...", err));
+ *     CVR_TRY(cvr_graph_narrow(graph, trace, channels, err));
+ */
+typedef struct cvr_channels cvr_channels;
+int32_t cvr_graph_trace(cvr_graph **out, const cvr_graph *g, cvr_error *err);
+int32_t cvr_graph_narrow(cvr_graph *to, const cvr_graph *trace, cvr_channels *channels, cvr_error *err);
+/* The trace must outlive it. */
+int32_t cvr_channels_create(cvr_channels **out, const cvr_graph *trace, cvr_error *err);
+void cvr_channels_destroy(cvr_channels **channels);
+/* A line that cvr_channels_write wrote. */
+int32_t cvr_channels_read(cvr_channels *channels, const char *line, cvr_error *err);
+/* A line, with its end, for each group that has lost channels. */
+void cvr_channels_write(const cvr_channels *channels, cvr_text *lines);
+/* The type of a parameter without what is gone; its elements, both in logical order. false: the trace has none of that
+ * name. */
+bool cvr_channels_type(const cvr_channels *channels, const char *param, cvr_type *type);
+bool cvr_channels_cut(const cvr_channels *channels, const char *param, const void *whole, void *left);
+/* The same of elements that lack what was gone before the last removal already. */
+bool cvr_channels_cut_again(const cvr_channels *channels, const char *param, const void *before, void *left);
+/* Why elements of a parameter's axis cannot go, in words; false: nothing fixes it. `silent`: an op that has no
+ * cvr.trait.axes/1. */
+bool cvr_channels_why(const cvr_channels *channels, const char *param, uint32_t axis, bool *silent, char *why,
+                      size_t size);
+/* The groups (cvr/plugin/compressor.h) as they are without what is gone; valid until the next view. */
+int32_t cvr_channels_view(cvr_channels *channels, const cvr_channel_group *const **groups, size_t *n, cvr_error *err);
+/* Removes units of the groups that a view would show, of all of them in their order: one byte a unit, 1: it goes. One
+ * unit of each group at least must stay. */
+int32_t cvr_channels_remove(cvr_channels *channels, const uint8_t *units, cvr_error *err);
+/* Takes the last removal back. */
+void cvr_channels_restore(cvr_channels *channels);
 /* Runs the registered passes of a stage (CVR_PASS_*) that a list names, with their settings: "auto" stands for all that
  * are not opt-in, "none" for none; "auto, acme.count(limit=3)". */
 int32_t cvr_graph_passes(cvr_graph *g, uint32_t stage, const char *list, cvr_error *err);

@@ -21,6 +21,8 @@ typedef struct cvr_session cvr_session;
 #define CVR_FOR_DATA 16u      /* the data that training needs, and no network: for looking at every sample */
 /* As CVR_FOR_EVALUATION; and training data, made as validation makes its own, for cvr_session_compress. */
 #define CVR_FOR_COMPRESSION 64u
+/* With CVR_FOR_COMPRESSION: for cvr_session_prune. */
+#define CVR_FOR_PRUNING 256u
 /* With CVR_FOR_TRAINING: where nobody says which data, no error, but CVR_FOR_PREDICTION, planned for one picture. */
 #define CVR_DATA_IF_GIVEN 32u
 /* With CVR_FOR_TRAINING: of a run folder whose network is compressed, and trained for that (cvr_finetune). */
@@ -202,6 +204,8 @@ typedef struct cvr_compress_options {
 typedef struct cvr_compress_result {
     int64_t pictures, of; /* that it looked at; that the data has */
     char by[64];          /* the compressor's name */
+    const char *held;     /* by cvr_session_prune: prune.held of the new run; lives as long as the session */
+    double lr;            /* likewise: the learning rate that the run had */
     /* Whether training is to follow: in the folder, with CVR_FOR_TRAINING | CVR_TO_FINETUNE, and with these settings in
      * the place of the run's, lines `section.key = value`. */
     bool trains;
@@ -211,6 +215,14 @@ typedef struct cvr_compress_result {
 /* By quant.method, for a session that was opened for compression, which is of no other use afterwards. */
 int32_t cvr_session_compress(cvr_session *s, const cvr_compress_options *o, cvr_compress_result *result,
                              cvr_error *err);
+
+#define CVR_PRUNED_WEIGHTS "weights/pruned.safetensors"
+/*
+ * By prune.method, for a session that was opened for compression and pruning. The session is then that of the pruned
+ * network: its config has the widths, and its weights are in the folder, as CVR_PRUNED_WEIGHTS and as
+ * weights/best.safetensors. Of no other use afterwards.
+ */
+int32_t cvr_session_prune(cvr_session *s, const cvr_compress_options *o, cvr_compress_result *result, cvr_error *err);
 
 /* What the network costs for so many pictures at a time. */
 typedef struct cvr_session_cost {

@@ -63,7 +63,8 @@ typedef struct cvr_record_request {
     const cvr_launch *const *launches;
     uint64_t n_launches;
     uint64_t id; /* the profiler's */
-    /* What of the memory that they write is read afterwards; the rest may stay unwritten. */
+    /* What of the memory that they write is read afterwards, by the host or by other recordings; the rest may stay
+     * unwritten. */
     const cvr_range *const *kept;
     uint64_t n_kept;
 } cvr_record_request;

@@ -7,6 +7,7 @@
 #ifndef CVR_PLUGIN_COMPRESSOR_H
 #define CVR_PLUGIN_COMPRESSOR_H
 
+#include "axes.h"
 #include "pass.h"
 
 #ifdef __cplusplus
@@ -26,6 +27,51 @@ typedef struct cvr_probe {
     uint64_t batches; /* of the calibration data; 0: all of them */
 } cvr_probe;
 
+/* Of a parameter's axis the elements that belong to a group. */
+typedef struct cvr_channel_member {
+    uint64_t struct_size;
+    const char *param; /* its name, "layer1.0.conv1.weight" */
+    const cvr_type *type;
+    uint32_t axis;
+    uint32_t flags;          /* CVR_PARAM_*; none: a buffer */
+    uint64_t each;           /* elements of a unit */
+    const int64_t *elements; /* those of unit 0, of unit 1, ... */
+} cvr_channel_member;
+
+/* A sum of several layers' results has these channels: a residual stream, which ties many layers. */
+#define CVR_CHANNELS_STREAM 1u
+/* A norm over channels counts them: without them results are others, also where all their weights were zero. */
+#define CVR_CHANNELS_STATISTICS 2u
+
+/*
+ * Channels that can only go together, in all parameters that have them (cvr/plugin/axes.h): of one convolution, or of
+ * all that end in a residual stream; heads of an attention. The first member is what makes them: the group has its
+ * name.
+ */
+typedef struct cvr_channel_group {
+    uint64_t struct_size;
+    const char *name;
+    uint64_t units;        /* each goes or stays as a whole */
+    uint64_t side_by_side; /* channels of a unit that are neighbours: the features of a head */
+    uint64_t flags;        /* CVR_CHANNELS_* */
+    const cvr_channel_member *const *members;
+    uint64_t n_members;
+} cvr_channel_group;
+
+/* A parameter or buffer of the network. Elements are f32 (others are not listed), in logical order. */
+typedef struct cvr_param_view {
+    uint64_t struct_size;
+    const char *name;
+    const cvr_type *type;
+    const float *values;
+    const float *gradients; /* the mean over the batches of the last `gradients`; NULL: none yet, or not trained */
+    uint64_t flags;         /* CVR_PARAM_*; none: a buffer */
+} cvr_param_view;
+
+#define CVR_COST_MACS 1u    /* products of one picture */
+#define CVR_COST_PARAMS 2u  /* numbers that are trained */
+#define CVR_COST_SECONDS 3u /* measured, of prune.batch pictures */
+
 /* What the host does for a compressor. Everything lives as long as the call of `compress`. */
 typedef struct cvr_compression {
     uint64_t struct_size;
@@ -44,6 +90,21 @@ typedef struct cvr_compression {
     int32_t (*measure)(const struct cvr_compression *c, double *before, double *after, cvr_error *err);
     /* One line for the table at the end: "left in f32", "layer4.1.conv2: quant.skip". */
     int32_t (*note)(const struct cvr_compression *c, const char *what, const char *text, cvr_error *err);
+    /* For those that prune. The groups of channels, which the network's shape decides; a unit is counted through all
+     * groups, one after another. Valid until `remove`. */
+    int32_t (*channels)(const struct cvr_compression *c, const cvr_channel_group *const **groups, uint64_t *n,
+                        cvr_error *err);
+    /* The i-th parameter or buffer; NULL past the last. Valid until `remove`. */
+    const cvr_param_view *(*param)(const struct cvr_compression *c, uint64_t i);
+    /* Has the gradients of the loss on so many batches of calibration data. */
+    int32_t (*gradients)(const struct cvr_compression *c, uint64_t batches, cvr_error *err);
+    /* What the network would cost without these units, a byte each, 1: it goes. `what`: CVR_COST_*. */
+    int32_t (*cost)(const struct cvr_compression *c, const uint8_t *units, uint32_t what, double *out, cvr_error *err);
+    /* Removes these units, of each group but one at least. Once, after all costs. */
+    int32_t (*remove)(const struct cvr_compression *c, const uint8_t *units, cvr_error *err);
+    /* Which elements of a parameter stay, a byte each, 0: it is set to zero, and held there while the network is
+     * trained further. Elements lie in logical order. */
+    int32_t (*mask)(const struct cvr_compression *c, const char *param, const uint8_t *mask, cvr_error *err);
 } cvr_compression;
 
 /* Of cvr_finetune.stage: batch norms go by their running statistics from here on. */
@@ -79,7 +140,8 @@ typedef struct cvr_compressor_desc {
     uint32_t reserved;
     const cvr_attr_desc *const *attrs; /* keys of that section */
     int32_t (*compress)(const cvr_compression *c, cvr_error *err);
-    /* The network of a run that it made, from the model's, batch norms folded; by the plan that `compress` gave, which
+    /* NULL: it prunes, that is, the network is the model's with other widths or with zeros. Else the network of a run
+     * that it made, from the model's, batch norms folded; by the plan that `compress` gave, which
      * comes from a file and may hold anything. Parameters that nothing reads afterwards are in no file of the run. */
     int32_t (*rewrite)(const cvr_rewriter *r, const char *plan, cvr_error *err);
     const cvr_finetune *finetune; /* NULL: `compress` is all there is to it */
@@ -90,7 +152,10 @@ typedef struct cvr_compressor_desc {
 #endif
 
 CVR_STATIC_ASSERT(sizeof(cvr_probe) == 48, "cvr_probe has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_compression) == 72, "cvr_compression has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_channel_member) == 48, "cvr_channel_member has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_channel_group) == 56, "cvr_channel_group has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_param_view) == 48, "cvr_param_view has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_compression) == 120, "cvr_compression has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_finetune) == 40, "cvr_finetune has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_compressor_desc) == 72, "cvr_compressor_desc has padding");
 

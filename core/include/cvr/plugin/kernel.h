@@ -25,6 +25,7 @@ extern "C" {
 /* How a program's f32 products may be computed. */
 #define CVR_MATH_F32 0u    /* in f32 */
 #define CVR_MATH_BF16X3 1u /* each operand as the sum of two bf16, three products: about 16 bits of mantissa */
+#define CVR_MATH_TF32 2u   /* operands rounded to 11 bits of mantissa, sums in f32: tensor cores since sm_80 */
 
 /* What is known before launch: tensors whose `data` is NULL. Absent inputs are NULL. */
 typedef struct cvr_signature {

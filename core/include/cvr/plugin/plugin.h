@@ -11,6 +11,7 @@
 
 #include "abi.h"
 #include "attr.h"
+#include "axes.h"
 #include "backend.h"
 #include "bf16.h"
 #include "codec.h"

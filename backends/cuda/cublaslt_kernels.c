@@ -1,0 +1,12 @@
+/* cuBLASLt's ops as kernels. */
+#include "cublaslt_gemm.h"
+#include "library_kernels.h"
+
+LIBRARY_KERNELS(linear, &cublaslt_ops[0].op)
+LIBRARY_KERNELS(linear_backward_input, &cublaslt_ops[1].op)
+LIBRARY_KERNELS(linear_backward_weight, &cublaslt_ops[2].op)
+LIBRARY_KERNELS(matmul, &cublaslt_ops[3].op)
+
+const cvr_kernel_desc cublaslt_kernels[CUBLASLT_KERNELS] = {LIBRARY_DESCS(linear), LIBRARY_DESCS(linear_backward_input),
+                                                            LIBRARY_DESCS(linear_backward_weight),
+                                                            LIBRARY_DESCS(matmul)};

@@ -1,0 +1,19 @@
+/* cuDNN's ops as kernels. */
+#include "cudnn_form.h"
+#include "library_kernels.h"
+
+LIBRARY_KERNELS(conv2d, &cudnn_conv_ops[0].op)
+LIBRARY_KERNELS(conv2d_backward_input, &cudnn_conv_ops[1].op)
+LIBRARY_KERNELS(conv2d_backward_weight, &cudnn_conv_ops[2].op)
+LIBRARY_KERNELS(conv_transpose2d, &cudnn_conv_ops[3].op)
+LIBRARY_KERNELS(conv_transpose2d_backward_input, &cudnn_conv_ops[4].op)
+LIBRARY_KERNELS(conv2d_stats, &cudnn_fused_ops[0].op)
+LIBRARY_KERNELS(conv2d_act, &cudnn_fused_ops[1].op)
+
+const cvr_kernel_desc cudnn_kernels[CUDNN_KERNELS] = {LIBRARY_DESCS(conv2d),
+                                                      LIBRARY_DESCS(conv2d_backward_input),
+                                                      LIBRARY_DESCS(conv2d_backward_weight),
+                                                      LIBRARY_DESCS(conv_transpose2d),
+                                                      LIBRARY_DESCS(conv_transpose2d_backward_input),
+                                                      LIBRARY_DESCS(conv2d_stats),
+                                                      LIBRARY_DESCS(conv2d_act)};

@@ -1,0 +1,162 @@
+/* Networks of 8-bit integers (<cvr/plugin/ops/quant.h>): sums in i32, which no rounding touches. */
+#include "emit.h"
+#include "emit_windows.h"
+#include <cvr/plugin/ops/quant.h>
+#include <math.h>
+#include <stdlib.h>
+
+/* clamp, round to even, then move by the zero point: cvr_requant_round, to bytes from `lowest` to `highest` */
+static hlo_value rounded(hlo *h, hlo_value v, int64_t zero, int64_t lowest, int64_t highest) {
+    const hlo_value low = hlo_f32(h, (double)(lowest - zero)), high = hlo_f32(h, (double)(highest - zero));
+    v = hlo_select(h, hlo_compare(h, "GT", v, low), v, low); /* NaN becomes the lowest */
+    v = hlo_select(h, hlo_compare(h, "LT", v, high), v, high);
+    const hlo_value q = hlo_convert(h, hlo_unary(h, "round_nearest_even", v), CVR_I32);
+    return hlo_add(h, q, hlo_integer(h, CVR_I32, zero));
+}
+
+HLO_EMITTER(quantize) {
+    const cvr_quantize_attrs *a = HLO_ATTRS(cvr_quantize_attrs);
+    const int is_signed = a->dtype == CVR_I8;
+    const hlo_value v = hlo_div(h, hlo_input(h, 0), hlo_f32(h, a->scale));
+    hlo_result(h, rounded(h, v, a->zero, is_signed ? -128 : 0, is_signed ? 127 : 255));
+}
+
+HLO_EMITTER(dequantize) {
+    const cvr_dequantize_attrs *a = HLO_ATTRS(cvr_dequantize_attrs);
+    const hlo_value q = hlo_convert(h, hlo_input_raw(h, 0), CVR_I32);
+    const hlo_value x = hlo_convert(h, hlo_sub(h, q, hlo_integer(h, CVR_I32, a->zero)), CVR_F32);
+    hlo_result(h, hlo_mul(h, x, hlo_has(h, 1) ? hlo_along(h, hlo_input(h, 1), x, 0) : hlo_f32(h, a->scale)));
+}
+
+static hlo_value without_zero(hlo *h, const cvr_requant *q) {
+    return hlo_sub(h, hlo_convert(h, hlo_input_raw(h, 0), CVR_I32), hlo_integer(h, CVR_I32, q->x_zero));
+}
+
+/* acc (..., K) with bias and the multipliers of each row of the weight, x, weight, weight_scale, [bias] */
+static void requantized(hlo *h, hlo_value acc, const cvr_requant *q) {
+    const uint32_t last = acc.rank - 1;
+    if (hlo_has(h, 3)) acc = hlo_add(h, acc, hlo_along(h, hlo_input_raw(h, 3), acc, last));
+    const hlo_value scaled = hlo_mul(h, hlo_input(h, 2), hlo_f32(h, q->x_scale));
+    const hlo_value m = hlo_div(h, scaled, hlo_f32(h, q->y_scale));
+    const hlo_value v = hlo_mul(h, hlo_convert(h, acc, CVR_F32), hlo_along(h, m, acc, last));
+    hlo_result(h, rounded(h, v, q->y_zero, 0, 255));
+}
+
+HLO_EMITTER(conv2d_int8) {
+    const cvr_conv2d_int8_attrs *a = HLO_ATTRS(cvr_conv2d_int8_attrs);
+    const hlo_value x = without_zero(h, &a->q), weight = hlo_convert(h, hlo_input_raw(h, 1), CVR_I32);
+    hlo_value y = hlo_like(h->a->outputs[0]);
+    y.dtype = CVR_I32;
+    requantized(h, windows_convolve(h, &a->conv, x, weight, y), &a->q);
+}
+
+HLO_EMITTER(linear_int8) {
+    const cvr_requant *q = HLO_ATTRS(cvr_requant);
+    const hlo_value x = without_zero(h, q), weight = hlo_convert(h, hlo_input_raw(h, 1), CVR_I32);
+    requantized(h, hlo_dot(h, x, weight, 0, x.rank - 1, 1), q);
+}
+
+/* a * b + c, rounded once: in f64, where the product of a byte and an f32 is exact */
+static hlo_value fused(hlo *h, hlo_value a, float b, hlo_value c) {
+    const hlo_value product = hlo_mul(h, hlo_convert(h, a, HLO_F64), hlo_scalar(h, HLO_F64, (double)b));
+    return hlo_convert(h, hlo_add(h, product, hlo_convert(h, c, HLO_F64)), CVR_F32);
+}
+
+HLO_EMITTER(add_int8) {
+    const cvr_add_int8 s = cvr_add_int8_of(HLO_ATTRS(cvr_requant));
+    const hlo_value a = hlo_convert(h, hlo_input_raw(h, 0), CVR_F32), b = hlo_convert(h, hlo_input_raw(h, 1), CVR_F32);
+    const hlo_value inner = fused(h, b, s.b, hlo_fill(h, b, (double)s.fixed));
+    hlo_result(h, rounded(h, fused(h, a, s.a, inner), 0, 0, 255));
+}
+
+/* ---- pools ---- */
+
+HLO_EMITTER(max_pool2d_int8) {
+    const cvr_max_pool2d_attrs *a = &HLO_ATTRS(cvr_max_pool2d_int8_attrs)->pool;
+    const hlo_value x = hlo_convert(h, hlo_input_raw(h, 0), CVR_I32), y = hlo_like(h->a->outputs[0]);
+    int64_t none[4] = {0}, cut[4] = {0};
+    hlo_window w = {.base = {1, 1}};
+    for (int i = 0; i < 2; i++) {
+        w.size[i] = a->kernel_size[i];
+        w.step[i] = a->stride[i];
+        w.dilation[i] = a->dilation[i];
+        w.low[i] = a->padding[i];
+        w.high[i] = (y.shape[1 + i] - 1) * a->stride[i] + (a->kernel_size[i] - 1) * a->dilation[i] + 1 -
+                    x.shape[1 + i] - a->padding[i];
+        cut[1 + i] = w.high[i] < 0 ? w.high[i] : 0;
+        w.high[i] -= cut[1 + i];
+    }
+    hlo_result(h, hlo_reduce_window(h, "maximum", hlo_pad(h, x, hlo_integer(h, CVR_I32, 0), none, cut, NULL), &w));
+}
+
+/* sums (N,P,Q,C) i32 over n(p,q) elements: times f32(f32(x.scale / y.scale) / n) */
+static void mean_result(hlo *h, hlo_value sums, const cvr_requant *q, const int64_t *n) {
+    const int64_t pixels = sums.shape[1] * sums.shape[2];
+    static const uint32_t axes[2] = {1, 2};
+    float *m = (float *)calloc((size_t)pixels, sizeof *m);
+    if (!m) {
+        hlo_fail(h, "out of memory");
+        return;
+    }
+    for (int64_t i = 0; i < pixels; i++) m[i] = (float)q->x_scale / (float)q->y_scale / (float)(n[i] > 0 ? n[i] : 1);
+    const hlo_value by = hlo_broadcast(h, hlo_table_f32(h, m, 2, &sums.shape[1]), sums, axes);
+    hlo_result(h, rounded(h, hlo_mul(h, hlo_convert(h, sums, CVR_F32), by), q->y_zero, 0, 255));
+    free(m);
+}
+
+HLO_EMITTER(avg_pool2d_int8) {
+    const cvr_avg_pool2d_int8_attrs *a = HLO_ATTRS(cvr_avg_pool2d_int8_attrs);
+    const hlo_value x = without_zero(h, &a->q), y = hlo_like(h->a->outputs[0]);
+    const int64_t in[2] = {x.shape[1], x.shape[2]}, p = y.shape[1], q = y.shape[2];
+    int64_t *n = (int64_t *)calloc((size_t)(p * q), sizeof *n);
+    if (!n) {
+        hlo_fail(h, "out of memory");
+        return;
+    }
+    for (int64_t i = 0; i < p * q; i++)
+        n[i] = a->pool.divisor_override
+                   ? a->pool.divisor_override
+                   : windows_counted(&a->pool, 0, in[0], i / q) * windows_counted(&a->pool, 1, in[1], i % q);
+    mean_result(h, windows_sums(h, &a->pool, x, y), &a->q, n);
+    free(n);
+}
+
+/* A range of an axis after the other, since their lengths differ. */
+static hlo_value ranges(hlo *h, hlo_value x, uint32_t axis, int64_t to) {
+    hlo_value all[CVR_MAX_IO];
+    const int64_t from = x.shape[axis];
+    if (to > (int64_t)CVR_MAX_IO) hlo_fail(h, "a result of more than %u rows", CVR_MAX_IO);
+    for (int64_t p = 0; p < to && p < (int64_t)CVR_MAX_IO; p++) {
+        const hlo_value part = hlo_slice_axis(h, x, axis, p * from / to, ((p + 1) * from + to - 1) / to);
+        hlo_value like = part;
+        like.shape[axis] = 1;
+        all[p] = hlo_reshape_like(h, hlo_sum(h, part, 1u << axis), like);
+    }
+    return hlo_concat(h, all, (uint32_t)(to < (int64_t)CVR_MAX_IO ? to : CVR_MAX_IO), axis);
+}
+
+HLO_EMITTER(adaptive_avg_pool2d_int8) {
+    const cvr_adaptive_avg_pool2d_int8_attrs *a = HLO_ATTRS(cvr_adaptive_avg_pool2d_int8_attrs);
+    const hlo_value x = without_zero(h, &a->q);
+    const int64_t p = a->pool.size[0], q = a->pool.size[1], in[2] = {x.shape[1], x.shape[2]};
+    int64_t *n = (int64_t *)calloc((size_t)(p * q), sizeof *n);
+    if (!n) {
+        hlo_fail(h, "out of memory");
+        return;
+    }
+    for (int64_t i = 0; i < p * q; i++)
+        n[i] = (((i / q + 1) * in[0] + p - 1) / p - i / q * in[0] / p) *
+               (((i % q + 1) * in[1] + q - 1) / q - i % q * in[1] / q);
+    mean_result(h, ranges(h, ranges(h, x, 1, p), 2, q), &a->q, n);
+    free(n);
+}
+
+const hlo_op emit_int8_ops[] = {HLO_OP("quantize", quantize),
+                                HLO_OP("dequantize", dequantize),
+                                HLO_OP("conv2d_int8", conv2d_int8),
+                                HLO_OP("linear_int8", linear_int8),
+                                HLO_OP("add_int8", add_int8),
+                                HLO_OP("max_pool2d_int8", max_pool2d_int8),
+                                HLO_OP("avg_pool2d_int8", avg_pool2d_int8),
+                                HLO_OP("adaptive_avg_pool2d_int8", adaptive_avg_pool2d_int8),
+                                {.op = NULL}};
