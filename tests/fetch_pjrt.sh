@@ -4,7 +4,7 @@ fetch_pjrt() {
   local folder=${CVR_WHEELS:-$HOME/.cache/cvrun} wheel
   pjrt_headers=
   if ! ls "$folder"/xla_cpu_pjrt-*.whl >/dev/null 2>&1; then
-    python3 -m pip download -q --no-deps -d "$folder" xla-cpu-pjrt >/dev/null 2>&1 || { echo "xla-cpu-pjrt is not to be had: no backend pjrt, and no tests of it"; return 0; }
+    python3 -m pip download -q --no-deps --retries 1 --timeout 10 -d "$folder" xla-cpu-pjrt >/dev/null 2>&1 || { echo "xla-cpu-pjrt is not to be had: no backend pjrt, and no tests of it"; return 0; }
   fi
   wheel=$(ls "$folder"/xla_cpu_pjrt-*.whl | tail -n 1)
   if [ ! -f "$folder/pjrt/xla_plugins/xla_cpu_pjrt/include/pjrt_c_api.h" ]; then

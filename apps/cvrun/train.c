@@ -30,7 +30,8 @@ static int parse_swaps(const arguments *a, cvr_swap *swaps, char names[MOST_SWAP
         char *end = NULL;
         errno = 0;
         const long long step = at ? strtoll(at + 1, &end, 10) : -1;
-        if (errno || !at || at == a->swap_to[i] || at - a->swap_to[i] > 63 || step < 0 || !end || *end || end == at + 1) {
+        if (errno || !at || at == a->swap_to[i] || at - a->swap_to[i] > 63 || step < 0 || !end || *end ||
+            end == at + 1) {
             print_line(stderr, "cvrun: error: --swap-to %s: write BACKEND@STEP, such as cuda@1000", a->swap_to[i]);
             return EXIT_USAGE;
         }

@@ -54,7 +54,9 @@ int32_t compress_write_tensors(const compressing *k, const run_network *net, cvr
     CVR_TRY(cvr_store_place(store, net->device, err));
     for (size_t i = 0; i < k->n; i++) {
         const int64_t at = cvr_store_find(store, k->tensors[i].name);
-        if (at >= 0) CVR_TRY(cvr_store_write(store, (size_t)at, k->tensors[i].logical, err));
+        /* what no graph reads any more, an auxiliary head's, has no memory */
+        if (at >= 0 && cvr_store_get(store, (size_t)at)->role != CVR_STORE_REPLACED)
+            CVR_TRY(cvr_store_write(store, (size_t)at, k->tensors[i].logical, err));
     }
     return CVR_OK;
 }

@@ -86,6 +86,7 @@ static bool has_word(const cpu_leaf *l, const char *word, size_t n) {
         {"avx512_vnni", zmm && (l->c7 & (1u << 11))},
         {"amx_tile", amx && (l->d7 & (1u << 24))},
         {"amx_bf16", amx && (l->d7 & (1u << 22))},
+        {"amx_int8", amx && (l->d7 & (1u << 25))},
     };
     for (size_t i = 0; i < sizeof features / sizeof *features; i++) {
         if (strlen(features[i].name) != n || memcmp(features[i].name, word, n) != 0) continue;

@@ -385,7 +385,8 @@ int32_t cvr_store_place(cvr_store *s, cvr_device *d, cvr_error *err) {
 static int32_t copy_out_or_in(cvr_store *s, size_t i, void *out, const void *in, cvr_error *err) {
     const stored *e = &s->entries[i];
     cvr_device *d = s->home.device;
-    if (!e->address) return cvr_fail(err, CVR_ERR_INVALID, "%s is on no device yet", e->entry.name);
+    if (!e->address || e->entry.role == CVR_STORE_REPLACED)
+        return cvr_fail(err, CVR_ERR_INVALID, "%s is on no device", e->entry.name);
     void *host = cvr_alloc_aligned(e->entry.bytes, 64);
     int32_t status;
     if (!host) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");

@@ -75,7 +75,7 @@ else
 fi
 # a third party's ops take part in pruning: one is elementwise by its flag, one says how its axes are tied
 for run in cpu softsign-cpu; do
-  "$CVRUN" prune runs/classify/$run amount=0.5 prune.round_to=1 pictures=8 >out.txt 2>err.txt || { cat err.txt; fail "prune $run"; }
+  "$CVRUN" prune runs/classify/$run amount=0.5 scope=all prune.round_to=1 pictures=8 >out.txt 2>err.txt || { cat err.txt; fail "prune $run"; }
   grep -q '^  width: c1: ' out.txt || { cat out.txt; fail "c1 of $run keeps its width"; }
 done
 # what `cvrun conform` says of them, on a backend and of the plugin

@@ -1,6 +1,7 @@
 /*
  * The kernels of the AMX packs where there is no AMX: compiled with the instructions in plain C (support/amx_shim.h) as
- * plugins of the tests' own, they run convolution and dense layers against the reference, with guard pages and without.
+ * plugins of the tests' own, they run convolution and dense layers, of floats and of 8-bit integers, against the
+ * reference, with guard pages and without.
  *
  * They need AVX-512 with BF16 for all but the tiles. A machine without ends the test with 77, which ctest counts as
  * skipped.
@@ -15,6 +16,7 @@
 #define SKIPPED 77
 #define BF16_SHIM "cpu_amx_bf16_shim"
 #define BF16X3_SHIM "cpu_amx_bf16x3_shim"
+#define INT8_SHIM "cpu_int8_amx_shim"
 
 static const char *const families[] = {"conv", "linear", "peak"};
 
@@ -63,6 +65,28 @@ Test(amx_bf16x3, agrees) {
 }
 Test(amx_bf16x3, guards) {
     agree_in((agree_what){.backend = "guard_cpu", .math = CVR_MATH_BF16X3, .relative = AGREE_LOW});
+}
+
+/* Networks of 8-bit integers: the reference's, bit by bit. */
+Test(amx_int8, is_used) {
+    static pack_use u;
+    case_machine m;
+    cvr_error err;
+    cvr_error_init(&err);
+    memset(&u, 0, sizeof u);
+    cr_assert_eq(machine_open(&m, "cpu", NULL, 1, &err), CVR_OK, "%s", err.message);
+    pack_use_begin(&u, &m, INT8_SHIM);
+    pack_use_count(&u, "quant");
+    pack_use_expect(&u, INT8_SHIM, 0.3);
+    machine_close(&m);
+}
+Test(amx_int8, agrees) {
+    const agree_what what = {.backend = "cpu", .family = "quant", .relative = AGREE_F32, .n_isas = 1};
+    cr_expect_eq(agree_all(&what), 0);
+}
+Test(amx_int8, guards) {
+    const agree_what what = {.backend = "guard_cpu", .family = "quant", .relative = AGREE_F32, .n_isas = 1};
+    cr_expect_eq(guarded_all(&what), 0);
 }
 
 /* Criterion finds main by its name as it starts a process for each test. */

@@ -42,6 +42,7 @@ static void note_case(void *ctx, layer_case *c, char *why, size_t size) {
     cvr_error err;
     cvr_error_init(&err);
     add(&s->layers, c->layer);
+    if (strncmp(c->layer, "op:", 3) == 0) add(&s->ops, c->layer + 3); /* which may run as an elementwise program */
     for (int kind = 0; kind < 3; kind++) {
         case_run *run;
         c->low = kind == 1 ? CVR_BF16 : 0;

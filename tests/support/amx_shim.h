@@ -1,8 +1,8 @@
 /*
- * AMX's tile registers as plain C, for tests on machines without them: the instructions that gemm_amx.c uses, under the
- * names of their intrinsics, with the semantics of Intel's Software Developer's Manual, volume 2 (LDTILECFG, TILELOADD,
- * TILESTORED, TILEZERO, TILERELEASE, TDPBF16PS). What would fault there ends the process here, with a line that says
- * why. Include after <immintrin.h>.
+ * AMX's tile registers as plain C, for tests on machines without them: the instructions that gemm_amx.c and int8_amx.c
+ * use, under the names of their intrinsics, with the semantics of Intel's Software Developer's Manual, volume 2
+ * (LDTILECFG, TILELOADD, TILESTORED, TILEZERO, TILERELEASE, TDPBF16PS, TDPBUSD). What would fault there ends the
+ * process here, with a line that says why. Include after <immintrin.h>.
  */
 #ifndef CVR_TEST_AMX_SHIM_H
 #define CVR_TEST_AMX_SHIM_H
@@ -144,17 +144,38 @@ static inline void shim_dpbf16ps(int to, int first, int second) {
         shim_dot_row((float *)(void *)c->data[m], c->row_bytes / 4, a->data[m], a->row_bytes / 4, &pairs);
 }
 
+/* TDPBUSD: four products of u8 by i8 each, added up without saturation. */
+SHIM_PLAIN static inline void shim_dpbusd(int to, int first, int second) {
+    shim_register *c = shim_get(to);
+    const shim_register *a = shim_get(first), *b = shim_get(second);
+    shim_need(to != first && to != second && first != second, "one register as two operands");
+    shim_need(a->row_bytes % 4 == 0 && b->row_bytes % 4 == 0 && c->row_bytes % 4 == 0, "rows of a part of four");
+    shim_need(c->rows == a->rows, "sums and first operand differ in rows");
+    shim_need(c->row_bytes == b->row_bytes, "sums and second operand differ in columns");
+    shim_need(a->row_bytes / 4 == b->rows, "fours of the first operand differ from rows of the second");
+    for (int m = 0; m < c->rows; m++)
+        for (int n = 0; n < c->row_bytes / 4; n++) {
+            uint32_t sum;
+            memcpy(&sum, c->data[m] + 4 * n, sizeof sum);
+            for (int k = 0; k < a->row_bytes; k++)
+                sum += (uint32_t)((int32_t)a->data[m][k] * (int32_t)(int8_t)b->data[k / 4][4 * n + k % 4]);
+            memcpy(c->data[m] + 4 * n, &sum, sizeof sum);
+        }
+}
+
 #undef _tile_loadconfig
 #undef _tile_release
 #undef _tile_zero
 #undef _tile_loadd
 #undef _tile_stored
 #undef _tile_dpbf16ps
+#undef _tile_dpbusd
 #define _tile_loadconfig shim_loadconfig
 #define _tile_release shim_release
 #define _tile_zero shim_zero
 #define _tile_loadd shim_loadd
 #define _tile_stored shim_stored
 #define _tile_dpbf16ps shim_dpbf16ps
+#define _tile_dpbusd shim_dpbusd
 
 #endif

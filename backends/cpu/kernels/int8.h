@@ -51,6 +51,7 @@ typedef struct int8_micro {
     int32_t rows[4]; /* tallest tile of 1, 2, 3, 4 vectors; divides INT8_BLOCK */
     void (*tile)(const int8_tile *t, int32_t vectors);
     void (*depthwise)(const int8_pixel *d);
+    void (*done)(void); /* at the end of a task that ran tiles; NULL: nothing */
 } int8_micro;
 extern const int8_micro cpu_int8_micro;
 

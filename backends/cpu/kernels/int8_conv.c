@@ -192,6 +192,7 @@ static void run_task(void *ctx, uint64_t task, uint32_t worker) {
         for (int64_t i = 0; i < n; i++) y[i] = j->y + ((first + i) * c->groups + g) * c->k + panel * INT8_PANEL;
         run_panel(j, x, y, n, g, panel);
     }
+    if (cpu_int8_micro.done) cpu_int8_micro.done();
 }
 
 /* Few blocks are cut by panels as well, so that several threads have something to do. */
