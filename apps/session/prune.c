@@ -80,14 +80,14 @@ static int32_t trace(pruning *p, cvr_error *err) {
     return status;
 }
 
-/* Layers that keep their width since an op says nothing. */
+/* Layers that keep their width since an op says nothing; a head's results keep it anyway. */
 static int32_t note_silent(const pruning *p, cvr_error *err) {
     const cvr_store *store = p->s->net.store;
     char why[400], text[600];
     bool silent;
     for (size_t i = 0; i < cvr_store_count(store); i++) {
         const cvr_store_entry *e = cvr_store_get(store, i);
-        if (e->role != CVR_STORE_TRAINED || e->type.rank < 2) continue;
+        if (e->role != CVR_STORE_TRAINED || e->type.rank < 2 || strcmp(e->stage, "head") == 0) continue;
         if (!cvr_channels_why(p->traced.channels, e->name, 0, &silent, why, sizeof why) || !silent) continue;
         (void)snprintf(text, sizeof text, "%.180s: %.390s", e->name, why);
         CVR_TRY(take_note(&p->api, "stays whole", text, err));

@@ -101,6 +101,8 @@ static int32_t refuse_put(const cvr_io *io, const char *name, uint32_t role, cvr
 static int32_t build_network(distilling *d, const cvr_builder *b, cvr_error *err) {
     const settings *s = &d->net->teacher->set;
     const cvr_setting *const *layers;
+    if (cvr_config_lines(s->config, "widths", &layers) > 0)
+        return cvr_fail(err, CVR_ERR_USAGE, "distill.teacher: this run was pruned; take the one that it was made of");
     const size_t n_layers = cvr_config_lines(s->config, "layers", &layers);
     CVR_TRY(cvr_graph_override_layers(d->graph, layers, n_layers, err));
     if (s->model_desc) {
@@ -230,6 +232,16 @@ static uint32_t count_outputs(const distilling *d) {
     return n;
 }
 
+/* What a distiller refuses, it refuses as the user's choice. */
+static int32_t blame_method(const settings *s, int32_t status, cvr_error *err) {
+    char why[sizeof err->message];
+    if ((status != CVR_ERR_USAGE && status != CVR_ERR_UNSUPPORTED) || strncmp(err->message, "distill.", 8) == 0)
+        return status;
+    (void)snprintf(why, sizeof why, "%s", err->message);
+    (void)snprintf(err->message, sizeof err->message, "distill.method = %s: %.800s", s->distill->method, why);
+    return cvr_config_blame(s->config, "distill", "method", status, err);
+}
+
 static int32_t add_losses(distilling *d, cvr_error *err) {
     const settings *s = settings_of(d);
     const cvr_distillation what = {.struct_size = sizeof what,
@@ -240,7 +252,7 @@ static int32_t add_losses(distilling *d, cvr_error *err) {
                                    .pairs = d->pair_list,
                                    .n_pairs = d->n_pairs,
                                    .n_classes = d->net->data->task.n_classes};
-    CVR_TRY(CVR_CALL(s->distiller, losses, NULL, err, &what, &d->task_weight));
+    CVR_TRY(blame_method(s, CVR_CALL(s->distiller, losses, NULL, err, &what, &d->task_weight), err));
     if (isfinite(d->task_weight) && d->task_weight >= 0) return CVR_OK;
     return cvr_call_blame(s->distiller, "losses", NULL, err, "weighs the task's losses with %g; at least 0",
                           d->task_weight);

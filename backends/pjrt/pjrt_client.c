@@ -101,8 +101,10 @@ int32_t pjrt_open(const cvr_host *host, const pjrt_keys *keys, pjrt_device **out
     d->host = host;
     d->page = (uint64_t)sysconf(_SC_PAGESIZE);
     d->caches = keys->cache != 0;
-    d->dump = keys->dump;
     cvr_error_init(&d->failed);
+    (void)snprintf(d->dump, sizeof d->dump, "%s", keys->dump);
+    if (strlen(keys->dump) >= sizeof d->dump)
+        CVR_TRY_OUT(cvr_fail(err, CVR_ERR_USAGE, "pjrt: backend.pjrt_dump is longer than %zu bytes", sizeof d->dump));
     CVR_TRY_OUT(pjrt_plugin_load(&d->plugin, keys->plugin, err));
     CVR_TRY_OUT(create_client(d, err));
     CVR_TRY_OUT(find_device(d, keys->device, err));

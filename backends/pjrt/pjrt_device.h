@@ -64,7 +64,7 @@ typedef struct pjrt_device {
     char name[128], driver[512], features[160];
     uint64_t page;
     int32_t is_cpu, caches;
-    const char *dump; /* a folder for the text of every program, or "" */
+    char dump[1024]; /* a folder for the text of every program, or "" */
     pjrt_block *blocks;
     uint64_t n_blocks, blocks_capacity;
     pjrt_piece *pieces; /* by address; none overlaps another */

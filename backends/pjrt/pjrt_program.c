@@ -190,9 +190,9 @@ static int32_t check_memory(pjrt_device *d, PJRT_LoadedExecutable *loaded, cvr_e
 /* ---- the list of programs ---- */
 
 static void dump(const pjrt_device *d, const char *name, const pjrt_trace *t) {
-    char path[4096];
+    char path[1200];
     if (!*d->dump) return;
-    (void)snprintf(path, sizeof path, "%.3900s/%s.mlir", d->dump, name);
+    (void)snprintf(path, sizeof path, "%s/%s.mlir", d->dump, name);
     FILE *f = fopen(path, "we");
     if (!f) return;
     (void)fwrite(t->text.s, 1, t->text.n, f);

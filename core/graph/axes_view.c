@@ -40,16 +40,32 @@ static uint64_t side_by_side(const channel_member *m) {
     return run;
 }
 
+/* By element of a parameter's axis, its number among those that are left. */
+static int64_t *count_left(const cvr_channels *a, const channel_member *m) {
+    const int64_t n = a->g->values[m->value]->type.shape[m->axis];
+    int64_t *rank = cvr_calloc((size_t)n + 1, sizeof *rank), left = 0;
+    for (int64_t i = 0; rank && i < n; i++) {
+        rank[i] = left;
+        left += !a->gone[axes_set(a, m->value, m->axis, i)];
+    }
+    return rank;
+}
+
 static int32_t view_member(const cvr_channels *a, const channel_group *g, size_t i, view_group *to, cvr_error *err) {
     const channel_member *m = &g->members[i];
     const cvr_store_entry *e = cvr_store_get(a->g->store, a->g->values[m->value]->store_index);
     int64_t *elements = to->elements[i] = cvr_calloc(to->api.units * m->each + 1, sizeof *elements);
+    int64_t *rank = count_left(a, m);
     size_t n = 0;
-    if (!elements) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    if (!elements || !rank) {
+        cvr_free(rank);
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    }
     (void)cvr_channels_type(a, e->name, &to->types[i]);
     for (size_t u = 0; u < g->n; u++)
         for (uint32_t k = 0; k < m->each && !a->gone[g->sets[u]]; k++)
-            elements[n++] = axes_left(a, m->value, m->axis, 0, m->elements[u * m->each + k]);
+            elements[n++] = rank[m->elements[u * m->each + k]];
+    cvr_free(rank);
     to->members[i] = (cvr_channel_member){.struct_size = sizeof to->members[i],
                                           .param = e->name,
                                           .type = &to->types[i],

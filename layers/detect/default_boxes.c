@@ -55,7 +55,8 @@ static int32_t default_write(const cvr_onnx *o, cvr_error *err) {
     return detect_write_constant(o, default_run, err);
 }
 
-static CVR_ONNX_TRAITS(default_traits, default_write, cvr_traits_mixed_f32)
+CVR_AXES_AND(default_more, detect_map_axes, cvr_traits_mixed_f32)
+static CVR_ONNX_TRAITS(default_traits, default_write, default_more)
 
     static double default_flops(const cvr_infer_args *a) {
     return 3.0 * (double)cvr_numel(2, a->outputs[0]->shape);

@@ -76,4 +76,6 @@ int32_t detect_valid(const char *op, const int32_t *valid, int64_t n, int64_t mo
 /* Rising order, in place (heapsort): the same result whatever the order before, as no two keys are equal. */
 void detect_sort(uint64_t *keys, int64_t n);
 
+extern const cvr_axes_trait detect_map_axes; /* detect_axes.c */
+
 #endif

@@ -52,7 +52,8 @@ static int32_t grid_write(const cvr_onnx *o, cvr_error *err) {
     return detect_write_constant(o, grid_run, err);
 }
 
-static CVR_ONNX_TRAITS(grid_traits, grid_write, cvr_traits_mixed_f32)
+CVR_AXES_AND(grid_more, detect_map_axes, cvr_traits_mixed_f32)
+static CVR_ONNX_TRAITS(grid_traits, grid_write, grid_more)
 
     static double grid_flops(const cvr_infer_args *a) {
     return (double)cvr_numel(2, a->outputs[0]->shape);

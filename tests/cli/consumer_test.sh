@@ -75,13 +75,13 @@ else
 fi
 # a third party's ops take part in pruning: one is elementwise by its flag, one says how its axes are tied
 for run in cpu softsign-cpu; do
-  "$CVRUN" prune runs/classify/$run amount=0.5 prune.round_to=1 pictures=8 >out.txt 2>err.txt || { cat err.txt; fail "prune $run"; }
+  "$CVRUN" prune runs/classify/$run amount=0.5 scope=all prune.round_to=1 pictures=8 >out.txt 2>err.txt || { cat err.txt; fail "prune $run"; }
   grep -q '^  width: c1: ' out.txt || { cat out.txt; fail "c1 of $run keeps its width"; }
 done
 # what `cvrun conform` says of them, on a backend and of the plugin
 "$CVRUN" conform --backend emu --op 'acme.softsign*' --draws 1 -v >out.txt 2>&1 || { cat out.txt; fail "softsign does not conform on emu"; }
 [ "$(grep -cE '^acme.softsign[a-z_]* +kernel emu +[1-9]' out.txt)" -eq 2 ] || { cat out.txt; fail "not both kernels were tried"; }
-if [ -n "${CVR_PJRT_PLUGIN:-}" ] && "$CVRUN" plugins | grep -q pjrt; then
+if [ -n "$(pjrt_plugin)" ] && "$CVRUN" plugins | grep -q pjrt; then
   "$CVRUN" conform --backend pjrt "plugin=$CVR_PJRT_PLUGIN" --op 'acme.softsign*' --draws 1 -v >out.txt 2>&1 || { cat out.txt; fail "softsign does not conform on pjrt"; }
   [ "$(grep -cE '^acme.softsign[a-z_]* +kernel pjrt +[1-9]' out.txt)" -eq 2 ] || { cat out.txt; fail "not both kernels for pjrt were tried"; }
 fi

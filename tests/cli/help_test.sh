@@ -3,7 +3,11 @@
 . "$(dirname "$0")/lib.sh"
 unset CVR_PLUGIN_PATH
 "$CVRUN" help --markdown >reference.md
-diff "$here/../../docs/reference.md" reference.md >diff.txt || { head -20 diff.txt; fail "docs/reference.md is not what cvrun prints; run cvrun help --markdown >docs/reference.md"; }
+# what this machine could not build has pages there all the same
+"$CVRUN" plugins >plugins.txt
+lacks=$(for name in cuda pjrt vulkan; do grep -q "^$name " plugins.txt || echo -n " $name "; done)
+awk -v lacks="$lacks" '/^##/ {skip = /^### / && index(lacks, " " $2 " ")} !skip' "$here/../../docs/reference.md" >pages.md
+diff pages.md reference.md >diff.txt || { head -20 diff.txt; fail "docs/reference.md is not what cvrun prints; run cvrun help --markdown >docs/reference.md"; }
 checks=$((checks + 1))
 
 # every registered name has a page, in the file and by its name

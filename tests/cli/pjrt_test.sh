@@ -30,9 +30,9 @@ refused execute=5 1 "a step failed: the chip is on fire"
 refused await=5 1 "a step failed: the chip has halted"
 expect 0 "" env FAKE_PJRT=no_attributes "${train[@]}"
 
-plugin=${CVR_PJRT_PLUGIN:-}
+plugin=$(pjrt_plugin)
 if [ -z "$plugin" ]; then
-  left_out "training by a PJRT plugin" "CVR_PJRT_PLUGIN, a plugin of XLA's"
+  left_out "training by a PJRT plugin" "a PJRT plugin of XLA's, and no sanitizer"
   done_with pjrt_test
   exit
 fi
@@ -45,7 +45,7 @@ same_losses runs/classify/cpu runs/classify/pjrt 1e-3 14
 run "${long[@]}" name=moved "backend.plugin=$plugin" --swap-to pjrt@3 --swap-to cpu@9
 same_losses runs/classify/cpu runs/classify/moved 1e-3 14
 # SIGKILL after a step: resumed, it ends in the bits of a run that nobody touched
-long=(small.ini epochs=30 val.interval=0 "run.save_every=2 steps" "${on[@]}")
+long=(small.ini epochs=8 val.interval=0 "run.save_every=2 steps" "${on[@]}")
 run "${long[@]}" name=whole
 "$CVRUN" train "${long[@]}" name=killed >log.txt 2>&1 & pid=$!
 for ((tries = 0; tries < 6000; tries++)); do
@@ -55,5 +55,5 @@ done
 kill -KILL $pid 2>/dev/null || true; wait $pid 2>/dev/null || true
 run --resume runs/classify/killed
 same runs/classify/killed/weights/last.safetensors runs/classify/whole/weights/last.safetensors
-"$CVRUN" conform --backend pjrt "plugin=$plugin" --draws 1 --op 'add,dropout,conv2d_backward_weight,max_pool2d_backward' >out.txt 2>&1 || { cat out.txt; fail "conform"; }
+"$CVRUN" conform --backend pjrt "plugin=$plugin" --draws 1 --op dropout >out.txt 2>&1 || { cat out.txt; fail "conform"; }
 done_with pjrt_test

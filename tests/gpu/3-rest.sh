@@ -7,7 +7,7 @@
 steps=60
 speeds='vgg16:classify:64:224 vit_b_16:classify:64:224 unet:segment:16:256 ssd300_vgg16:detect:32:300'
 resnet=resnet50 inference=256:224
-[ -z "$dry" ] || { steps=6 speeds='resnet18_cifar:classify:1:8' resnet=resnet18_cifar inference=1:8; }
+[ -z "$dry" ] || { steps=6 speeds='resnet18_cifar:classify:2:8' resnet=resnet18_cifar inference=2:8; }
 
 # A small network with all that a run has: batch norm, dropout, augmentation, momentum.
 small() {

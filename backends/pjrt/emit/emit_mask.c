@@ -1,5 +1,6 @@
 /* Random masks (<cvr/plugin/ops/dropout.h>, stochastic_depth.h): the bits of the CPU's, by the same Philox. */
 #include "emit.h"
+#include "emit_words.h"
 #include <cvr/plugin/ops/dropout.h>
 #include <cvr/plugin/ops/stochastic_depth.h>
 
@@ -22,8 +23,7 @@ static void mixed(hlo *h, hlo_value seed, uint64_t key, hlo_value words[2]) {
     words[1] = r[1];
 }
 
-/* The first n words of the stream (seed, key, step). Inputs `seed` and the next one are the scalars. */
-static hlo_value words_of(hlo *h, uint32_t seed, uint64_t key, int64_t n) {
+hlo_value mask_words(hlo *h, uint32_t seed, uint64_t key, int64_t n) {
     const int64_t blocks = (n + 3) / 4, column[2] = {blocks, 1}, all = 4 * blocks;
     const hlo_value shape = {.dtype = HLO_U32, .rank = 1, .shape = {blocks}};
     hlo_value k[2], step[2], r[4];
@@ -48,7 +48,7 @@ static double scale_of(double p) {
 
 HLO_EMITTER(dropout) {
     const cvr_dropout_attrs *a = HLO_ATTRS(cvr_dropout_attrs);
-    const hlo_value x = hlo_input(h, 0), words = words_of(h, 1, (uint64_t)a->key, hlo_count(x));
+    const hlo_value x = hlo_input(h, 0), words = mask_words(h, 1, (uint64_t)a->key, hlo_count(x));
     const hlo_value which = hlo_reshape_like(h, kept(h, words, a->p), x);
     hlo_result(h, hlo_select(h, which, hlo_scale(h, x, scale_of(a->p)), hlo_f32(h, 0)));
 }
@@ -57,7 +57,7 @@ HLO_EMITTER(dropout) {
 static hlo_value depth_scale(hlo *h, const cvr_stochastic_depth_attrs *a, uint32_t seed, int64_t samples) {
     const int by_row = a->mode == CVR_STOCHASTIC_DEPTH_ROW;
     const hlo_value shape = {.dtype = CVR_F32, .rank = 1, .shape = {samples}};
-    hlo_value which = kept(h, words_of(h, seed, (uint64_t)a->key, by_row ? samples : 1), a->p);
+    hlo_value which = kept(h, mask_words(h, seed, (uint64_t)a->key, by_row ? samples : 1), a->p);
     which = hlo_select(h, which, hlo_f32(h, scale_of(a->p)), hlo_f32(h, 0));
     return by_row ? which : hlo_broadcast(h, hlo_reshape(h, which, 0, NULL), shape, NULL);
 }
