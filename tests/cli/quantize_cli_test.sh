@@ -14,9 +14,9 @@ cat >>small.ini <<'INI'
 pictures = 32
 batch = 8
 INI
-# a residual block, a grouped and a depthwise convolution, a mean, and an activation that stays real
+# a residual block, a grouped and a depthwise convolution, a mean, an activation that stays real, and a layer that nothing reads
 sed -i '/^\[net\]/,/^\[train\]/{/^\[train\]/!d}' small.ini
-sed -i 's/^\[train\]/[net]\nc1 = conv2d 8 kernel_size=3 padding=1 bias=no\nb1 = batch_norm2d\nr1 = relu\nc2 = conv2d 8 kernel_size=3 padding=1 groups=2\ns = silu\ndw = conv2d 8 kernel_size=3 padding=1 groups=8\nb3 = batch_norm2d\nsum = add from=b3,r1\nr3 = relu6\np1 = max_pool2d 2\nboth = concat dim=1 from=p1,p1\nc4 = conv2d 20 kernel_size=1\nr4 = relu\na = adaptive_avg_pool2d 1\nf = flatten\nfc = linear num_classes\n[train]/' small.ini
+sed -i 's/^\[train\]/[net]\nc1 = conv2d 8 kernel_size=3 padding=1 bias=no\nb1 = batch_norm2d\nr1 = relu\nc2 = conv2d 8 kernel_size=3 padding=1 groups=2\ns = silu\ndw = conv2d 8 kernel_size=3 padding=1 groups=8\nb3 = batch_norm2d\nsum = add from=b3,r1\nr3 = relu6\np1 = max_pool2d 2\nboth = concat dim=1 from=p1,p1\nc4 = conv2d 20 kernel_size=1\nr4 = relu\nunread = conv2d 4 kernel_size=3 from=r1\na = adaptive_avg_pool2d 1 from=r4\nf = flatten\nfc = linear num_classes\n[model]\nfreeze = unread\n[train]/' small.ini
 expect 0 "" "$CVRUN" train small.ini epochs=1
 run=runs/classify/small
 expect 0 "" "$CVRUN" quantize $run
@@ -31,7 +31,8 @@ grep -q '"method": "ptq"' $q/compress.json || fail "compress.json does not name 
 grep -q '"params": 0' $q/compress.json && fail "a network without weights"
 grep -aq '"c1.weight_int8"' $q/weights/best.safetensors && ! grep -aq '"c1.weight"\|"b1.weight"' $q/weights/best.safetensors ||
   fail "the weights are not those of the integers alone"
-checks=$((checks + 6))
+grep -aq unread $q/weights/best.safetensors && fail "numbers of a layer that nothing reads"
+checks=$((checks + 7))
 
 # The same again is the same, whatever the threads; it lands beside the first.
 expect 0 "" "$CVRUN" quantize $run backend.threads=1
@@ -72,7 +73,7 @@ done
 expect 0 "" "$CVRUN" quantize $run keep=auto:100% data.limit=20
 grep -q 'calibrated on 20 of 20' out.txt || fail "data.limit: $(cat out.txt)"
 expect 0 "" "$CVRUN" quantize $run sensitivity=yes
-[ "$(grep -c '^  alone on integers: [a-z0-9]*: [0-9.]* dB$' out.txt)" = 5 ] || fail "sensitivity: $(cat out.txt)"
+[ "$(grep -c '^  alone on integers: [a-z0-9]*: [0-9.]* dB$' out.txt)" = 6 ] || fail "sensitivity: $(cat out.txt)"
 sed -n 's/^  alone on integers: .*: \([0-9.]*\) dB$/\1/p' out.txt | sort -gc || fail "the worst is not first"
 grep -q '"alone on integers": "dw: ' $(tail -1 out.txt)/compress.json || fail "compress.json has no sensitivity"
 checks=$((checks + 4))
