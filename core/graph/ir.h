@@ -70,11 +70,11 @@ struct cvr_graph {
     cvr_value *by_entry;            /* values of stored entries, by index in the store */
     size_t n_by_entry, by_entry_capacity;
     bool training;
-    bool averages;    /* what has a running mean is read there */
-    char failed[300]; /* what a callback asked for and did not get; "": nothing yet */
-    bool owns_store;  /* of a trace (narrow.c) */
-    size_t n_outside; /* of a trace: values before this one are the real graph's; else 0 */
-    char *network;    /* scope of the one that is being built; NULL: the one that is trained */
+    bool averages;       /* what has a running mean is read there */
+    char failed[300];    /* what a callback asked for and did not get; "": nothing yet */
+    bool owns_store;     /* of a trace (narrow.c) */
+    size_t n_outside;    /* of a trace: values before this one are the real graph's; else 0 */
+    char *network;       /* scope of the one that is being built; NULL: the one that is trained */
     bool network_trains; /* it is trained as well (CVR_NETWORK_TRAINED) */
 };
 

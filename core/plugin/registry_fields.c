@@ -161,12 +161,9 @@ static const desc_field compressor_fields[] = {
 };
 
 static const desc_field distiller_fields[] = {
-    FIELD_OF(NAME, cvr_distiller_desc, name),
-    FIELD_OF(DOC, cvr_distiller_desc, doc),
-    BOUNDED(FLAGS, cvr_distiller_desc, layers, 0, 1),
-    LIST(ATTRS, cvr_distiller_desc, attrs, n_attrs),
-    FIELD_OF(FUNCTION, cvr_distiller_desc, losses),
-    FIELDS_END,
+    FIELD_OF(NAME, cvr_distiller_desc, name),         FIELD_OF(DOC, cvr_distiller_desc, doc),
+    BOUNDED(FLAGS, cvr_distiller_desc, layers, 0, 1), LIST(ATTRS, cvr_distiller_desc, attrs, n_attrs),
+    FIELD_OF(FUNCTION, cvr_distiller_desc, losses),   FIELDS_END,
 };
 static const desc_field exporter_fields[] = {
     FIELD_OF(NAME, cvr_exporter_desc, name),

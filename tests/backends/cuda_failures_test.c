@@ -95,8 +95,8 @@ static bool may_fail_late(const char *call) {
            strcmp(call, "cuMemcpyDtoDAsync") == 0 || strcmp(call, "cuStreamSynchronize") == 0;
 }
 
-/* One call of all that opening, three steps and closing take; opening alone where there are no steps. False: there is no
- * such call. */
+/* One call of all that opening, three steps and closing take; opening alone where there are no steps. False: there is
+ * no such call. */
 static bool one_call_fails(uint64_t number, CUresult with, int64_t steps, uint64_t *lived_with) {
     cuda_standin_control *c = standin();
     small_net n;

@@ -226,8 +226,8 @@ void cvr_channels_restore(cvr_channels *channels);
 /* Runs the registered passes of a stage (CVR_PASS_*) that a list names, with their settings: "auto" stands for all that
  * are not opt-in, "none" for none; "auto, acme.count(limit=3)". */
 int32_t cvr_graph_passes(cvr_graph *g, uint32_t stage, const char *list, cvr_error *err);
-/* Runs one pass, which need not be registered, with its settings as they are. It sees the network by itself: what stands
- * in for an input (cvr_graph_stand_in) is that input to it, which no node makes. */
+/* Runs one pass, which need not be registered, with its settings as they are. It sees the network by itself: what
+ * stands in for an input (cvr_graph_stand_in) is that input to it, which no node makes. */
 int32_t cvr_graph_pass(cvr_graph *g, const cvr_pass_desc *pass, const void *attrs, cvr_error *err);
 /* Drops all nodes that no output depends on; parameters and buffers that nothing reads then are CVR_STORE_REPLACED,
  * also in graphs that are built later. */

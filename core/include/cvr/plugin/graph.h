@@ -113,8 +113,8 @@ typedef struct cvr_builder {
     /* A number that changes from step to step, one element, by any name; whoever runs the program writes it. The host's
      * own: "lr" (f32), "step" (i64, batches so far), "updates" (i64, those of them that were not vetoed), "seed" (i64),
      * "loss_scale" (f32), "samples" (i64, pictures learned from before this batch), "closing" (f32, 1 in the last
-     * train.close_mosaic epochs, else 0), "epoch" (f32, epochs before this batch, with the share that is done of the one
-     * that goes on: 2.5). */
+     * train.close_mosaic epochs, else 0), "epoch" (f32, epochs before this batch, with the share that is done of the
+     * one that goes on: 2.5). */
     int32_t (*scalar)(const struct cvr_builder *b, const char *name, uint32_t dtype, cvr_value *out, cvr_error *err);
     /* Full name of the layer being built, "layer1.0.conv1"; "" at the top. */
     const char *(*scope)(const struct cvr_builder *b);
