@@ -9,7 +9,7 @@
 /* ---- which nodes run ---- */
 
 static int32_t live_nodes(plan *p, const cvr_graph *g, cvr_error *err) {
-    bool *read = graph_find_read(g);
+    bool *read = graph_find_read(g, false);
     p->nodes = cvr_calloc(g->n_nodes + 1, sizeof *p->nodes);
     for (size_t i = 0; read && p->nodes && i < g->n_nodes; i++)
         if (graph_node_runs(g->nodes[i], read))
