@@ -144,8 +144,9 @@ Test(vulkan_units, a_machine_without_the_library_gets_a_line) {
     vulkan_table t;
     cvr_error err = CVR_ERROR_INIT;
     cr_expect_eq(vulkan_table_load(&t, "libvulkan_nowhere.so.1", &err), CVR_ERR_UNSUPPORTED);
-    cr_expect(strstr(err.message, "there is no libvulkan_nowhere.so.1 on this machine; install libvulkan1"), "%s",
-              err.message);
+    cr_expect(strstr(err.message,
+                     "libvulkan_nowhere.so.1 cannot be loaded (libvulkan_nowhere.so.1: cannot open shared object file"),
+              "%s", err.message);
     cr_expect_eq(vulkan_table_load(&t, "libm.so.6", &err), CVR_ERR_UNSUPPORTED);
     cr_expect(strstr(err.message, "libm.so.6 has no vkGetInstanceProcAddr"), "%s", err.message);
     cr_expect_eq(vulkan_status(VK_ERROR_DEVICE_LOST), CVR_ERR_DEVICE);
