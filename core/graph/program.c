@@ -35,9 +35,12 @@ const char *cvr_program_slot_name(const cvr_program *p, int32_t slot) {
     return p->slot_names[slot];
 }
 
+/* An input that is an output, too, as where a compressor looks at the picture, has a slot of each name: one counts. */
 int32_t cvr_program_input(const cvr_program *p, size_t i) {
-    for (size_t k = 0; k < p->n_slots; k++)
-        if (p->graph->values[p->slots[k]]->kind == VALUE_INPUT && i-- == 0) return (int32_t)k;
+    for (size_t k = 0; k < p->n_slots; k++) {
+        const ir_value *v = p->graph->values[p->slots[k]];
+        if (v->kind == VALUE_INPUT && p->slot_names[k] == v->name && i-- == 0) return (int32_t)k;
+    }
     return -1;
 }
 

@@ -86,6 +86,11 @@ expect 0 "" "$CVRUN" convert "$run/weights/last.safetensors" last.weights
 expect 0 "" "$CVRUN" predict "$run" source="$run/results.png" model.weights="$run/weights/last.safetensors" predict.raw=yes predict.out=p1
 expect 0 "" "$CVRUN" predict "$run" source="$run/results.png" model.weights=last.weights predict.raw=yes predict.out=p2
 same p1/raw.safetensors p2/raw.safetensors
+# as integers: the first convolution reads the picture itself; its heads are exported although no result is made of them
+expect 0 "" "$CVRUN" quantize "$run" pictures=4
+expect 0 "" "$CVRUN" export "$run-quantized" decode=no out=heads.onnx
+grep -aq head1 heads.onnx && ! grep -aq NonMaxSuppression heads.onnx || fail "not the heads"
+rm -r "$run-quantized"
 # hostile or mistaken: one line each
 cp "$golden/classifier.weights" .
 mkfifo pipe.cfg

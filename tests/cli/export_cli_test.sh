@@ -99,7 +99,15 @@ for o in 'boxes type 1 ( batch 300 4 )' 'scores type 1 ( batch 300 )' 'labels ty
 done
 expect 0 "they are random" "$CVRUN" export "${detector[@]}" decode=no out=heads.onnx
 structure heads heads.onnx
-checks=$((checks + 2))
+# an R-CNN has a table with a row for each picture: the file has one row, which is repeated
+rcnn=(model=fasterrcnn_mobilenet_v3_large_320_fpn data.names=a,b data.img_size=64 model.representation_size=8)
+expect 0 "they are random" "$CVRUN" export "${rcnn[@]}" out=rcnn.onnx
+"$dump" rcnn.onnx >rcnn.txt
+grep -q '^output boxes type 1 ( batch 100 4 )' rcnn.txt && grep -q '^Expand "nms" ( constant' rcnn.txt || fail "no open batch of an R-CNN"
+expect 0 "they are random" "$CVRUN" export "${rcnn[@]}" decode=no batch=2 out=rcnn.onnx
+"$dump" rcnn.onnx >rcnn.txt
+grep -q '^output anchors type 1 ( 2 [0-9]* 4 )' rcnn.txt || { grep '^output' rcnn.txt; fail "no proposals"; }
+checks=$((checks + 4))
 
 # what cannot be: one line, and no file
 expect 2 "export.format = tflite: there is no such format; there are onnx" "$CVRUN" export kinds.ini format=tflite out=no.onnx
