@@ -10,7 +10,6 @@
 typedef struct help_entry {
     const char *name, *doc;
     cvr_schema schema;
-    const char *section;      /* whose keys its settings are, where that is not the kind's; NULL */
     char note[200];           /* what its descriptor says beside its settings; "" */
     uint32_t inputs, outputs; /* of a layer: inputs that it must have, outputs that it may have */
 } help_entry;

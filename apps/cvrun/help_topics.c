@@ -104,10 +104,8 @@ static void read_exporter_rest(const cvr_exporter_desc *d, help_entry *e) {
 }
 READS(exporter)
 
-/* One that rewrites the network is a run's by [quant], one that prunes by [prune]. */
 static void read_compressor_rest(const cvr_compressor_desc *d, help_entry *e) {
     TAKE_SCHEMA(d, e);
-    e->section = d->rewrite ? "quant" : "prune";
 }
 READS(compressor)
 
@@ -304,12 +302,10 @@ static void add_settings(const help_kind *kind, const help_entry *e, const char 
 void help_example(const help_kind *kind, const help_entry *e, cvr_text *out) {
     static const struct {
         const char *kind, *section, *key;
-    } chosen[] = {{CVR_KIND_OPTIMIZER, "optim", "name"},   {CVR_KIND_SCHEDULER, "sched", "name"},
-                  {CVR_KIND_DATASET, "data", "format"},    {CVR_KIND_MODEL, "model", "name"},
-                  {CVR_KIND_TASK, "run", "task"},          {CVR_KIND_BACKEND, "backend", "name"},
-                  {CVR_KIND_EXPORTER, "export", "format"}, {CVR_KIND_DISTILLER, "distill", "method"},
-                  {CVR_KIND_COMPRESSOR, NULL, "method"}};
-    const char *of = e->section ? e->section : kind->section;
+    } chosen[] = {{CVR_KIND_OPTIMIZER, "optim", "name"},  {CVR_KIND_SCHEDULER, "sched", "name"},
+                  {CVR_KIND_DATASET, "data", "format"},   {CVR_KIND_MODEL, "model", "name"},
+                  {CVR_KIND_TASK, "run", "task"},         {CVR_KIND_BACKEND, "backend", "name"},
+                  {CVR_KIND_EXPORTER, "export", "format"}};
     cvr_text settings = {0};
     if (kind->read == read_layer) {
         add_settings(kind, e, "=", " ", &settings);
@@ -329,11 +325,12 @@ void help_example(const help_kind *kind, const help_entry *e, cvr_text *out) {
         const char *section = "";
         for (size_t i = 0; i < sizeof chosen / sizeof *chosen; i++) {
             if (strcmp(chosen[i].kind, kind->kind) != 0) continue;
-            section = chosen[i].section ? chosen[i].section : of;
+            section = chosen[i].section;
             cvr_text_add(out, "[%s]\n%s = %s\n", section, chosen[i].key, e->name);
         }
         add_settings(kind, e, " = ", "\n", &settings);
-        if (settings.n && strcmp(section, of) != 0) cvr_text_add(out, "%s[%s]\n", out->n ? "\n" : "", of);
+        if (settings.n && strcmp(section, kind->section) != 0)
+            cvr_text_add(out, "%s[%s]\n", out->n ? "\n" : "", kind->section);
         if (settings.n) cvr_text_add(out, "%s\n", settings.s);
     }
     cvr_text_clear(&settings);
