@@ -37,10 +37,10 @@ const command export_command = {
     .name = "export",
     .usage = "RECIPE.ini|RUN_DIR [format=onnx|safetensors] [key=value ...]",
     .summary = "a trained network for another runtime, or its weights",
-    .help =
-        "A run folder stands for its best weights, else its last. Keys of [export] need no section: format, out, "
-        "batch, size, opset, preprocess, fold. Prints where the file is: RUN_DIR/weights/best.onnx, or NAME.onnx of "
-        "a recipe, unless out=FILE says otherwise; a file that is there is replaced.\n",
+    .help = "A run folder stands for its best weights, else its last. Keys of [export] need no section: format, out, "
+            "batch, size, opset, preprocess, fold, decode. Prints where the file is: RUN_DIR/weights/best.onnx, or "
+            "NAME.onnx of "
+            "a recipe, unless out=FILE says otherwise; a file that is there is replaced.\n",
     .run = run_export,
     .needs_path = true,
 };

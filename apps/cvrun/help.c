@@ -145,10 +145,10 @@ static void search_kinds(help_search *s, bool settings, bool by_value) {
     for (size_t k = 0; k < n_help_kinds; k++) {
         for (size_t i = 0; help_entry_get(s->plugins, &help_kinds[k], i, &e); i++) {
             const char *dot = strchr(s->topic, '.');
-            const bool in_section = dot && strlen(help_kinds[k].section) == (size_t)(dot - s->topic) &&
-                                    strncasecmp(help_kinds[k].section, s->topic, (size_t)(dot - s->topic)) == 0;
+            const bool in_section = dot && strlen(e.section) == (size_t)(dot - s->topic) &&
+                                    strncasecmp(e.section, s->topic, (size_t)(dot - s->topic)) == 0;
             if (settings) {
-                search_schema(s, &e.schema, e.name, help_kinds[k].section, by_value);
+                search_schema(s, &e.schema, e.name, e.section, by_value);
                 continue;
             }
             could_mean(s, e.name, !in_section);

@@ -10,6 +10,8 @@
 typedef struct help_entry {
     const char *name, *doc;
     cvr_schema schema;
+    const char *section;      /* whose keys these are: the kind's, but of compressors */
+    const char *beside;       /* lines of that section that it needs; NULL */
     char note[200];           /* what its descriptor says beside its settings; "" */
     uint32_t inputs, outputs; /* of a layer: inputs that it must have, outputs that it may have */
 } help_entry;

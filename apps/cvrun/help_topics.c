@@ -106,11 +106,14 @@ READS(exporter)
 
 static void read_compressor_rest(const cvr_compressor_desc *d, help_entry *e) {
     TAKE_SCHEMA(d, e);
+    e->section = d->section;
 }
 READS(compressor)
 
 static void read_distiller_rest(const cvr_distiller_desc *d, help_entry *e) {
     TAKE_SCHEMA(d, e);
+    e->beside =
+        d->layers ? "teacher = runs/classify/large\nlayers = layer2,layer3\n" : "teacher = runs/classify/large\n";
     if (d->layers) NOTE(e, "%s", "Compares what layers give: distill.layers says which.");
 }
 READS(distiller)
@@ -185,6 +188,7 @@ bool help_entry_get(cvr_plugins *p, const help_kind *kind, size_t i, help_entry 
         *e = (help_entry){.name = name_of(p, kind, i), .doc = "cannot be used here"};
         NOTE(e, "%.190s", err.message);
     }
+    if (!e->section) e->section = kind->section;
     return e->name != NULL;
 }
 
@@ -280,15 +284,14 @@ void help_example_value(const char *owner, const cvr_attr_desc *a, cvr_text *out
 }
 
 /* `key=value` for what must be given, and for the first setting that shows how they are written. */
-static void add_settings(const help_kind *kind, const help_entry *e, const char *equals, const char *between,
-                         cvr_text *out) {
+static void add_settings(const help_entry *e, const char *equals, const char *between, cvr_text *out) {
     bool any = false;
     for (uint32_t pass = 0; pass < 2; pass++) {
         for (uint32_t i = 0; i < e->schema.n && !(pass && any); i++) {
             const cvr_attr_desc *a = e->schema.attrs[i];
             if ((pass == 0) != (a->default_text == NULL)) continue;
             cvr_text value = {0};
-            help_example_value(kind->section, a, &value);
+            help_example_value(e->section, a, &value);
             if (value.n) {
                 cvr_text_add(out, "%s", any ? between : "");
                 cvr_text_add(out, "%s%s%s", a->name, equals, value.s);
@@ -302,35 +305,36 @@ static void add_settings(const help_kind *kind, const help_entry *e, const char 
 void help_example(const help_kind *kind, const help_entry *e, cvr_text *out) {
     static const struct {
         const char *kind, *section, *key;
-    } chosen[] = {{CVR_KIND_OPTIMIZER, "optim", "name"},  {CVR_KIND_SCHEDULER, "sched", "name"},
-                  {CVR_KIND_DATASET, "data", "format"},   {CVR_KIND_MODEL, "model", "name"},
-                  {CVR_KIND_TASK, "run", "task"},         {CVR_KIND_BACKEND, "backend", "name"},
-                  {CVR_KIND_EXPORTER, "export", "format"}};
+    } chosen[] = {{CVR_KIND_OPTIMIZER, "optim", "name"},    {CVR_KIND_SCHEDULER, "sched", "name"},
+                  {CVR_KIND_DATASET, "data", "format"},     {CVR_KIND_MODEL, "model", "name"},
+                  {CVR_KIND_TASK, "run", "task"},           {CVR_KIND_BACKEND, "backend", "name"},
+                  {CVR_KIND_EXPORTER, "export", "format"},  {CVR_KIND_COMPRESSOR, NULL, "method"},
+                  {CVR_KIND_DISTILLER, "distill", "method"}};
     cvr_text settings = {0};
     if (kind->read == read_layer) {
-        add_settings(kind, e, "=", " ", &settings);
+        add_settings(e, "=", " ", &settings);
         cvr_text_add(out, "[net]\nx%s = %s%s%s%s%s\n", e->outputs > 1 ? ", y" : "", e->name, settings.n ? " " : "",
                      settings.n ? settings.s : "", e->outputs > 1 ? " dim=1" : "",
                      e->inputs > 2    ? " from=a,b,c"
                      : e->inputs == 2 ? " from=a,b"
                                       : "");
     } else if (kind->read == read_augment) {
-        add_settings(kind, e, "=", " ", &settings);
+        add_settings(e, "=", " ", &settings);
         cvr_text_add(out, "[augment]\n%s = %s\n", e->name, settings.n ? settings.s : "");
     } else if (kind->read == read_pass) {
-        add_settings(kind, e, "=", " ", &settings);
+        add_settings(e, "=", " ", &settings);
         cvr_text_add(out, "[backend]\npasses = auto, %s%s%s%s\n", e->name, settings.n ? "(" : "",
                      settings.n ? settings.s : "", settings.n ? ")" : "");
     } else {
         const char *section = "";
         for (size_t i = 0; i < sizeof chosen / sizeof *chosen; i++) {
             if (strcmp(chosen[i].kind, kind->kind) != 0) continue;
-            section = chosen[i].section;
-            cvr_text_add(out, "[%s]\n%s = %s\n", section, chosen[i].key, e->name);
+            section = chosen[i].section ? chosen[i].section : e->section;
+            cvr_text_add(out, "[%s]\n%s%s = %s\n", section, e->beside ? e->beside : "", chosen[i].key, e->name);
         }
-        add_settings(kind, e, " = ", "\n", &settings);
-        if (settings.n && strcmp(section, kind->section) != 0)
-            cvr_text_add(out, "%s[%s]\n", out->n ? "\n" : "", kind->section);
+        add_settings(e, " = ", "\n", &settings);
+        if (settings.n && strcmp(section, e->section) != 0)
+            cvr_text_add(out, "%s[%s]\n", out->n ? "\n" : "", e->section);
         if (settings.n) cvr_text_add(out, "%s\n", settings.s);
     }
     cvr_text_clear(&settings);

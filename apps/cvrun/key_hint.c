@@ -30,7 +30,7 @@ static void search_plugins(key_search *s) {
     if (cvr_plugins_open(&plugins, NULL, 0, &ignored) == CVR_OK)
         for (size_t k = 0; k < n_help_kinds; k++)
             for (size_t i = 0; has_keys(&help_kinds[k]) && help_entry_get(plugins, &help_kinds[k], i, &e); i++)
-                search_schema(s, help_kinds[k].section, &e.schema);
+                search_schema(s, e.section, &e.schema);
     cvr_plugins_close(&plugins);
 }
 

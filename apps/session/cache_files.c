@@ -1,10 +1,12 @@
 /*
- * "cvr.host.cache/1": files of $XDG_CACHE_HOME/cvrun, or ~/.cache/cvrun.
+ * "cvr.host.cache/1": files of $XDG_CACHE_HOME/cvrun, or ~/.cache/cvrun. A relative XDG_CACHE_HOME does not count, as
+ * the XDG specification has it.
  *
  *   "CVRCACH1"   u64 bytes   u64 hash of them   the bytes
  *
  * A pipeline cache that was cut short is undefined behaviour in the driver that it is given to, so nothing is handed
- * out that is not what was written.
+ * out that is not what was written. Drivers run what they are given, so a file that anyone may write to is not handed
+ * out either, as with plugins.
  */
 #include "services.h"
 #include <cvr/writer.h>
@@ -30,6 +32,7 @@ static uint64_t hash_of(const uint8_t *bytes, uint64_t n) {
 static char *cache_folder(void) {
     const char *cache = environment("XDG_CACHE_HOME"), *home = environment("HOME");
     cvr_text path = {0};
+    if (cache && cache[0] != '/') cache = NULL;
     if (!cache && !home) return NULL;
     cvr_text_add(&path, "%s%s/cvrun", cache ? cache : home, cache ? "" : "/.cache");
     if (path.failed) cvr_text_clear(&path);
@@ -54,6 +57,16 @@ static int32_t cache_path(const char *name, char **path, cvr_error *err) {
     return CVR_OK;
 }
 
+/* Whether anyone may write to the file, or to its folder and so put another one there. */
+static bool is_open_to_all(const char *path) {
+    struct stat st;
+    char *folder = cache_folder();
+    const bool open = (stat(path, &st) == 0 && (st.st_mode & S_IWOTH)) ||
+                      (folder && stat(folder, &st) == 0 && (st.st_mode & S_IWOTH));
+    cvr_free(folder);
+    return open;
+}
+
 /* The bytes that a file is to have, or NULL: it is damaged. */
 static const uint8_t *checked(const cvr_mapping *map, uint64_t *n) {
     uint64_t bytes, hash;
@@ -71,7 +84,11 @@ int32_t cache_get(const char *name, cvr_alloc_fn alloc, void *alloc_ctx, uint64_
     int32_t status = CVR_OK;
     *n = 0;
     CVR_TRY(cache_path(name, &path, err));
-    if (!path || !cvr_fs_exists(path) || cvr_fs_map(path, &map, NULL) != CVR_OK) {
+    const bool there = path && cvr_fs_exists(path), refused = there && is_open_to_all(path);
+    if (refused)
+        cvr_log(CVR_LOG_WARNING, "%s: is not used: anyone may write to it or to its folder; run chmod o-w on them",
+                path);
+    if (!there || refused || cvr_fs_map(path, &map, NULL) != CVR_OK) {
         cvr_free(path);
         return CVR_OK;
     }

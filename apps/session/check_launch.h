@@ -94,8 +94,8 @@ int32_t check_collect(check_bench *b, cvr_error *err);
 int32_t check_copy_out(const check_bench *b, void *to, const void *from, uint64_t bytes, cvr_error *err);
 /* What elements that nobody has written look like: a NaN as no kernel makes it. */
 #define CHECK_PATTERN UINT64_C(0x7FA5C3E17FA5C3E1)
-#define CHECK_GUARD_BYTE 0x81 /* of the first guard; the next CHECK_GUARD bytes have the next one, and so on in turn   \
-                               */
+/* Of the first guard; the next CHECK_GUARD bytes have the next one, and so on in turn. */
+#define CHECK_GUARD_BYTE 0x81
 #define CHECK_GUARD_KINDS 61
 /* Bytes of the guard on either side of a block, at least: a device may want a larger alignment. Also the page size of
  * every machine that guard pages are for; where pages are larger, mprotect refuses. */

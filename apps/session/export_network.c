@@ -131,6 +131,7 @@ static int32_t describe(const cvr_session *s, cvr_canvas canvas, metadata *m, cv
     const settings *set = &s->set;
     const bool embed = set->export->preprocess == PREPROCESS_EMBED;
     if (set->val->crop_size > 0) cvr_text_add(add(m, "crop_size"), "%lld", (long long)set->val->crop_size);
+    if (!set->export->decode) cvr_text_add(add(m, "decode"), "no");
     cvr_text_add(add(m, "imgsz"), "[%lld, %lld]", (long long)canvas.height, (long long)canvas.width);
     cvr_text_add(add(m, "interpolation"), "%s", interpolations[set->val->interpolation]);
     add_channels(m, "mean", set->mean, s->data.channels);
@@ -149,6 +150,18 @@ static int32_t describe(const cvr_session *s, cvr_canvas canvas, metadata *m, cv
 
 /* ---- all of it ---- */
 
+/* Which of the network's outputs are written. */
+static int32_t find_role(const cvr_session *s, const net_program *p, uint32_t *role, cvr_error *err) {
+    const cvr_io *io = cvr_graph_io(p->graph);
+    const cvr_io_output *o;
+    bool any = false;
+    *role = s->set.export->decode ? CVR_ROLE_RESULT : CVR_ROLE_HEAD;
+    for (uint32_t i = 0; (o = io->output(io, i)); i++) any = any || o->role == *role;
+    if (any) return CVR_OK;
+    cvr_fail(err, CVR_ERR_USAGE, "export.decode = no: this network has nothing to decode; leave it out");
+    return cvr_config_blame(s->set.config, "export", "decode", CVR_ERR_USAGE, err);
+}
+
 static const char *name_in(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
@@ -160,8 +173,10 @@ static int32_t write_graphs(cvr_session *s, cvr_canvas canvas, const char *path,
     net_program *network = NULL, *another = NULL;
     export_files files = {.path = path};
     metadata m = {.n = 0};
+    uint32_t role;
     int32_t status;
     CVR_TRY_OUT(build(s, canvas, batch, &network, err));
+    CVR_TRY_OUT(find_role(s, network, &role, err));
     CVR_TRY_OUT(build(s, canvas, batch + 1, &another, err));
     CVR_TRY_OUT(cvr_store_place(s->net.store, s->net.device, err));
     CVR_TRY_OUT(describe(s, canvas, &m, err));
@@ -172,6 +187,7 @@ static int32_t write_graphs(cvr_session *s, cvr_canvas canvas, const char *path,
                                 .batch = batch,
                                 .another_batch = batch + 1,
                                 .free = e->batch == 0,
+                                .role = role,
                                 .device = s->net.device,
                                 .pool = s->pool,
                                 .file = name_in(path),

@@ -101,7 +101,7 @@ typedef struct export_settings {
     const char *format, *out;
     int64_t batch; /* 0: free */
     int64_t n_size, size[2];
-    int64_t preprocess, fold;
+    int64_t preprocess, fold, decode;
 } export_settings;
 
 /* As quant_schema packs it; keys of the method join them. */

@@ -265,6 +265,8 @@ static const cvr_attr_desc *const export_keys[] = {
         "u8 (N,H,W,C), and normalises them",
         .choices = "none|embed"),
     CVR_ATTR(BOOL, "fold", "yes", "batch norms become part of the convolutions before them"),
+    CVR_ATTR(BOOL, "decode", "yes",
+             "of a detector the file gives boxes; no: what its heads say, before it is decoded and suppressed"),
 };
 SCHEMA(export);
 

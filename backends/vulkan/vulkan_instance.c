@@ -1,5 +1,6 @@
 /* The instance, with the validation layers where a recipe asks for them. See vulkan_device.h. */
 #include "vulkan_device.h"
+#include <stdlib.h>
 
 #define LIBRARY "libvulkan.so.1"
 #define VALIDATION_LAYER "VK_LAYER_KHRONOS_validation"
@@ -28,9 +29,24 @@ static int32_t has_layer(const vulkan_table *t) {
     return 0;
 }
 
+/* The variable by which the loader was told to look for these drivers alone, or NULL. The second is the older name. */
+static const char *drivers_variable(void) {
+    static const char *const names[] = {"VK_DRIVER_FILES", "VK_ICD_FILENAMES"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *value = getenv(names[i]);
+        if (value && *value) return names[i];
+    }
+    return NULL;
+}
+
 int32_t vulkan_no_driver(cvr_error *err) {
+    const char *variable = drivers_variable();
+    char but[400] = "";
+    if (variable)
+        (void)snprintf(but, sizeof but, "; only those of %s=%.300s are looked for", variable, getenv(variable));
     return cvr_fail(err, CVR_ERR_UNSUPPORTED,
-                    "vulkan: there is no device; install a driver (Debian: mesa-vulkan-drivers, or the GPU vendor's)");
+                    "vulkan: there is no device; install a driver (Debian: mesa-vulkan-drivers, or the GPU vendor's)%s",
+                    but);
 }
 
 static int32_t create(vulkan_instance *i, int64_t validation, cvr_error *err) {
@@ -70,7 +86,11 @@ static int32_t create(vulkan_instance *i, int64_t validation, cvr_error *err) {
                         " (Debian: vulkan-validationlayers)");
     const VkResult r = i->table.CreateInstance(&info, NULL, &i->handle);
     if (r == VK_ERROR_INCOMPATIBLE_DRIVER) return vulkan_no_driver(err);
-    CVR_TRY(vulkan_check(r, "vkCreateInstance", err));
+    if (r != VK_SUCCESS) /* out of memory is also what the loader says of a driver's file that is no JSON */
+        return cvr_fail(err, vulkan_status(r),
+                        "vulkan: vkCreateInstance gives %s (%d); with VK_LOADER_DEBUG=error in the environment the "
+                        "loader says which driver is to blame",
+                        vulkan_result_name(r), r);
     CVR_TRY(vulkan_table_of_instance(&i->table, i->handle, err));
     if (!validation) return CVR_OK;
     const PFN_vkCreateDebugUtilsMessengerEXT listen =

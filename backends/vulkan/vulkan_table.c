@@ -10,9 +10,9 @@ int32_t vulkan_table_load(vulkan_table *t, const char *library, cvr_error *err) 
     void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!handle)
         return cvr_fail(err, CVR_ERR_UNSUPPORTED,
-                        "vulkan: there is no %s on this machine; install libvulkan1 and a driver (Debian: "
+                        "vulkan: %s cannot be loaded (%.300s); install libvulkan1 and a driver (Debian: "
                         "mesa-vulkan-drivers, or the GPU vendor's)",
-                        library);
+                        library, dlerror());
     void *symbol = dlsym(handle, "vkGetInstanceProcAddr");
     if (!symbol) return cvr_fail(err, CVR_ERR_UNSUPPORTED, "vulkan: %s has no vkGetInstanceProcAddr", library);
     memcpy(&t->GetInstanceProcAddr, &symbol, sizeof symbol);

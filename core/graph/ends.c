@@ -69,7 +69,7 @@ static int32_t check_rows(const cvr_graph *g, const char *name, cvr_value v, cvr
 }
 
 static int32_t check_end(const cvr_graph *g, const char *name, uint32_t role, cvr_value v, cvr_error *err) {
-    if (!name || !*name || role < CVR_ROLE_RESULT || role > CVR_ROLE_AUXILIARY || v == CVR_NONE || v >= g->n_values)
+    if (!name || !*name || role < CVR_ROLE_RESULT || role > CVR_ROLE_HEAD || v == CVR_NONE || v >= g->n_values)
         return cvr_fail(err, CVR_ERR_PLUGIN, "an output of the network needs a name, a role and a value");
     for (size_t i = 0; i < g->n_ends; i++) {
         if (g->ends[i]->role == role && strcmp(g->ends[i]->name, name) == 0)
@@ -77,6 +77,7 @@ static int32_t check_end(const cvr_graph *g, const char *name, uint32_t role, cv
                             name);
     }
     const cvr_type *t = &g->values[v]->type;
+    if (role == CVR_ROLE_HEAD) return CVR_OK; /* anchors are the same for all pictures */
     if (role != CVR_ROLE_LOSS) return check_rows(g, name, v, err);
     if (t->rank == 0 && t->dtype == CVR_F32) return CVR_OK;
     char shape[160];
@@ -98,11 +99,12 @@ int32_t graph_add_end(cvr_graph *g, const char *name, uint32_t role, cvr_value v
     return CVR_OK;
 }
 
-/* Auxiliary results are read by losses alone, so the program does not keep them. */
+/* Auxiliary results are read by losses alone, and heads by an export alone, so the program does not keep them. */
 static int32_t io_put(const cvr_io *io, const char *name, uint32_t role, cvr_value v, cvr_error *err) {
     cvr_graph *g = io->ctx;
     CVR_TRY(check_end(g, name, role, v, err));
     if (role == CVR_ROLE_AUXILIARY && !g->builder.training) return CVR_OK;
+    if (role == CVR_ROLE_HEAD) return g->builder.training ? CVR_OK : graph_add_end(g, name, role, v, err);
     const uint32_t dtype = g->values[v]->type.dtype;
     if (dtype == CVR_BF16 || dtype == CVR_F16) CVR_TRY(graph_cast(g, v, CVR_F32, &v, err));
     CVR_TRY(graph_add_end(g, name, role, v, err));

@@ -2,22 +2,7 @@
  * A network for an exporter (cvr/plugin/exporter.h): nodes that its format can say, what depends on the size of a batch
  * found out by comparing two graphs of different batches, and what depends on parameters alone computed beforehand.
  */
-#include "plan.h"
-
-typedef struct exporting {
-    cvr_export api;
-    const cvr_export_job *job;
-    cvr_graph *g;
-    int64_t (*per_picture)[CVR_MAX_RANK]; /* by value */
-    bool *needed;                         /* by value: some output depends on it */
-    bool *constant;                       /* by value: stored, or computed of nothing else */
-    bool *read;                           /* by value: a node that is written reads it, or it is a result */
-    void **computed;                      /* by value: the numbers of one that is not stored, in logical order */
-    const char **names;                   /* by value, of those */
-    const ir_node **nodes;                /* that are written */
-    cvr_value *inputs;
-    const cvr_io_output **outputs;
-} exporting;
+#include "export_parts.h"
 
 /* Ops that change the order of elements in memory, by which nothing changes in logical order. */
 static bool is_reorder(const ir_node *n) {
@@ -35,62 +20,6 @@ static int32_t exporter_keeps(const lowering *l, cvr_graph *g, const ir_node *n,
     return cvr_fail(err, CVR_ERR_UNSUPPORTED,
                     "layer %s: op %s cannot be written as %s, and means nothing in other ops; %s",
                     *n->scope ? n->scope : n->name, n->op->name, e->name, e->remedy);
-}
-
-/* ---- what depends on the batch ---- */
-
-static int32_t depends_otherwise(const exporting *e, const ir_node *n, uint32_t axis, int64_t a, int64_t b,
-                                 cvr_error *err) {
-    const cvr_export_job *j = e->job;
-    return cvr_fail(
-        err, CVR_ERR_UNSUPPORTED,
-        "layer %s: axis %u has %lld elements for a batch of %lld and %lld for one of %lld, so that the batch "
-        "cannot be left open; set export.batch to a number",
-        *n->scope ? n->scope : n->name, axis, (long long)a, (long long)j->batch, (long long)b,
-        (long long)j->another_batch);
-}
-
-/* Sizes are those for `batch`, or the same for every picture more. */
-static int32_t compare_value(exporting *e, const ir_node *n, cvr_value v, cvr_error *err) {
-    const cvr_export_job *j = e->job;
-    const cvr_type *a = &j->network->values[v]->type, *b = &j->another->values[v]->type;
-    if (a->rank != b->rank) return depends_otherwise(e, n, 0, a->shape[0], b->shape[0], err);
-    for (uint32_t i = 0; i < a->rank; i++) {
-        if (a->shape[i] == b->shape[i]) continue;
-        const int64_t each = a->shape[i] / j->batch;
-        const bool even = each && each * j->batch == a->shape[i] && each * j->another_batch == b->shape[i];
-        if (!even && j->free) return depends_otherwise(e, n, i, a->shape[i], b->shape[i], err);
-        e->per_picture[v][i] = even ? each : 1; /* of a fixed batch only that it depends counts */
-    }
-    return CVR_OK;
-}
-
-static bool same_node(const ir_node *a, const ir_node *b) {
-    return a->op == b->op && a->n_inputs == b->n_inputs && a->n_outputs == b->n_outputs &&
-           (!a->n_inputs || memcmp(a->inputs, b->inputs, a->n_inputs * sizeof *a->inputs) == 0) &&
-           (!a->n_outputs || memcmp(a->outputs, b->outputs, a->n_outputs * sizeof *a->outputs) == 0);
-}
-
-static int32_t compare_graphs(exporting *e, cvr_error *err) {
-    const cvr_graph *a = e->job->network, *b = e->job->another;
-    bool same = a->n_nodes == b->n_nodes && a->n_values == b->n_values;
-    ir_node stored = {.name = "images", .scope = ""};
-    for (size_t i = 0; same && i < a->n_nodes; i++) same = same_node(a->nodes[i], b->nodes[i]);
-    if (!same)
-        return cvr_fail(err, CVR_ERR_UNSUPPORTED,
-                        "the network has other layers for a batch of %lld than for one of %lld, and cannot be exported",
-                        (long long)e->job->batch, (long long)e->job->another_batch);
-    for (size_t v = 1; v < a->n_values; v++) {
-        const ir_value *value = a->values[v];
-        if (value->kind == VALUE_INPUT) CVR_TRY(compare_value(e, &stored, (cvr_value)v, err));
-        if (value->kind != VALUE_STORED || !e->job->free || same_shape(&value->type, &b->values[v]->type)) continue;
-        stored.name = (char *)(uintptr_t)cvr_store_get(a->store, value->store_index)->name;
-        return depends_otherwise(e, &stored, 0, value->type.shape[0], b->values[v]->type.shape[0], err);
-    }
-    for (size_t i = 0; i < a->n_nodes; i++)
-        for (uint32_t k = 0; k < a->nodes[i]->n_outputs; k++)
-            CVR_TRY(compare_value(e, a->nodes[i], a->nodes[i]->outputs[k], err));
-    return CVR_OK;
 }
 
 /* ---- the order of elements ---- */
@@ -119,8 +48,8 @@ static int32_t forget_order(cvr_graph *g, cvr_error *err) {
 
 /* ---- what is needed, and what is constant ---- */
 
-static bool is_result(const cvr_io_output *o) {
-    return o->role == CVR_ROLE_RESULT;
+static bool is_result(const exporting *e, const cvr_io_output *o) {
+    return o->role == e->job->role;
 }
 
 static bool makes_needed(const exporting *e, const ir_node *n) {
@@ -129,19 +58,25 @@ static bool makes_needed(const exporting *e, const ir_node *n) {
     return needed;
 }
 
-/* A node whose inputs all are, and whose results are of one size whatever the batch. */
+static bool has_pictures(const exporting *e, cvr_value v) {
+    bool any = false;
+    for (uint32_t i = 0; i < CVR_MAX_RANK; i++) any = any || e->per_picture[v][i] != 0;
+    return any;
+}
+
+/* A node whose inputs all are, and all of whose values are of one size whatever the batch. */
 static bool makes_constants(const exporting *e, const ir_node *n) {
     bool all = n->op->mutates == 0 && !cvr_op_trait(n->op, CVR_TRAIT_STORED);
-    for (uint32_t k = 0; k < n->n_inputs; k++) all = all && (!n->inputs[k] || e->constant[n->inputs[k]]);
-    for (uint32_t k = 0; k < n->n_outputs; k++)
-        for (uint32_t i = 0; i < CVR_MAX_RANK; i++) all = all && e->per_picture[n->outputs[k]][i] == 0;
+    for (uint32_t k = 0; k < n->n_inputs; k++)
+        all = all && (!n->inputs[k] || (e->constant[n->inputs[k]] && !has_pictures(e, n->inputs[k])));
+    for (uint32_t k = 0; k < n->n_outputs; k++) all = all && !has_pictures(e, n->outputs[k]);
     return all;
 }
 
 static void find_needed(exporting *e) {
     const cvr_graph *g = e->g;
     for (size_t i = 0; i < g->n_ends; i++)
-        if (is_result(g->ends[i])) e->needed[g->ends[i]->value] = true;
+        if (is_result(e, g->ends[i])) e->needed[g->ends[i]->value] = true;
     for (size_t i = g->n_nodes; i-- > 0;)
         for (uint32_t k = 0; makes_needed(e, g->nodes[i]) && k < g->nodes[i]->n_inputs; k++)
             e->needed[g->nodes[i]->inputs[k]] = true;
@@ -166,7 +101,7 @@ static void list_parts(exporting *e) {
     for (size_t v = 1; v < g->n_values; v++)
         if (g->values[v]->kind == VALUE_INPUT && e->needed[v]) e->inputs[e->api.n_inputs++] = (cvr_value)v;
     for (size_t i = 0; i < g->n_ends; i++)
-        if (is_result(g->ends[i])) e->outputs[e->api.n_outputs++] = g->ends[i];
+        if (is_result(e, g->ends[i])) e->outputs[e->api.n_outputs++] = g->ends[i];
     for (uint64_t i = 0; i < e->api.n_nodes; i++)
         for (uint32_t k = 0; k < e->nodes[i]->n_inputs; k++) e->read[e->nodes[i]->inputs[k]] = true;
     for (uint32_t i = 0; i < e->api.n_outputs; i++) e->read[e->outputs[i]->value] = true;
@@ -384,7 +319,7 @@ int32_t cvr_graph_export(const cvr_export_job *j, cvr_error *err) {
                          .read = read_value,
                          .begin = begin_file,
                          .put = put_bytes};
-    CVR_TRY_OUT(compare_graphs(&e, err));
+    CVR_TRY_OUT(export_compare_graphs(&e, err));
     CVR_TRY_OUT(forget_order(e.g, err));
     find_needed(&e);
     find_constants(&e);

@@ -119,8 +119,8 @@ int32_t graph_noted(cvr_graph *g, int32_t status, const cvr_error *err);
 int32_t graph_emit_like(cvr_graph *g, const ir_node *n, const cvr_value *inputs, cvr_value *outputs, cvr_error *err);
 void graph_free_node(ir_node *n);
 /* unread.c: by value, whether an output of the graph, or a node that changes what is stored, depends on it; cvr_free
- * frees it. NULL: out of memory. */
-bool *graph_find_read(const cvr_graph *g);
+ * frees it. NULL: out of memory. heads: what an export without decoding writes counts as outputs, too. */
+bool *graph_find_read(const cvr_graph *g, bool heads);
 /* The name of a layer or parameter without that of the network which is being built. */
 const char *graph_own_name(const cvr_graph *g, const char *name);
 /* Whether anything depends on what the node does. */

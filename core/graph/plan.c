@@ -9,7 +9,7 @@
 /* ---- which nodes run ---- */
 
 static int32_t live_nodes(plan *p, const cvr_graph *g, cvr_error *err) {
-    bool *read = graph_find_read(g);
+    bool *read = graph_find_read(g, false);
     p->nodes = cvr_calloc(g->n_nodes + 1, sizeof *p->nodes);
     for (size_t i = 0; read && p->nodes && i < g->n_nodes; i++)
         if (graph_node_runs(g->nodes[i], read))
@@ -144,13 +144,22 @@ static int32_t choose_kernels(plan *p, const plan_request *r, cvr_text *table, c
     return table->failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : CVR_OK;
 }
 
+/* How many bytes of the table's lines, each of which begins with a line feed, fit whole into so many. */
+static int whole_lines(const cvr_text *table, int most) {
+    if (table->n <= (size_t)most) return (int)table->n;
+    int n = most;
+    while (n > 0 && table->s[n] != '\n') n--;
+    return n > 0 ? n : most;
+}
+
 static int32_t tell_fallbacks(const plan_request *r, const cvr_text *table, cvr_error *err) {
     const char *backend = r->device->backend->name;
     if (!table->n || r->fallback == CVR_FALLBACK_ALLOW) return CVR_OK;
     if (r->fallback == CVR_FALLBACK_ERROR) {
+        const int n = whole_lines(table, 700);
         return cvr_fail(err, CVR_ERR_UNSUPPORTED,
-                        "backend %s cannot run all nodes (set backend.fallback=warn to run them on the host):%.600s",
-                        backend, table->s);
+                        "backend %s cannot run all nodes (set backend.fallback=warn to run them on the host):%.*s%s",
+                        backend, n, table->s, (size_t)n < table->n ? "\n  and others" : "");
     }
     cvr_log(CVR_LOG_WARNING, "backend %s leaves these nodes to the host:%s", backend, table->s);
     return CVR_OK;

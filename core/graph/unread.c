@@ -8,10 +8,12 @@ bool graph_node_runs(const ir_node *n, const bool *read) {
     return runs;
 }
 
-bool *graph_find_read(const cvr_graph *g) {
+bool *graph_find_read(const cvr_graph *g, bool heads) {
     bool *read = cvr_calloc(g->n_values + 1, sizeof *read);
     if (!read) return NULL;
     for (size_t i = 0; i < g->n_outputs; i++) read[g->outputs[i].value] = true;
+    for (size_t i = 0; heads && i < g->n_ends; i++)
+        if (g->ends[i]->role == CVR_ROLE_HEAD) read[g->ends[i]->value] = true;
     for (size_t i = g->n_nodes; i-- > 0;) {
         const ir_node *n = g->nodes[i];
         const bool runs = graph_node_runs(n, read);
@@ -27,7 +29,7 @@ static bool is_own(const cvr_graph *g, const char *name) {
 }
 
 int32_t cvr_graph_drop_unread(cvr_graph *g, cvr_error *err) {
-    bool *read = graph_find_read(g);
+    bool *read = graph_find_read(g, true);
     size_t n_kept = 0;
     if (!read) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < g->n_nodes; i++) {

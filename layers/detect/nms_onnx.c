@@ -1,13 +1,20 @@
 /*
- * How nms is written in ONNX: boxes of each group are moved apart, as torchvision's batched_nms does it for few boxes,
- * and NonMaxSuppression looks at all of them as one class. What it keeps, a list over the batch, is brought back into
- * rows of one length.
+ * How nms is written in ONNX. Boxes of each group are moved apart, as torchvision's batched_nms does it for few boxes,
+ * and NonMaxSuppression looks at all of them as one class. With CVR_NMS_LOOP each group is a class of its own. What is
+ * kept, a list over the batch, is brought back into rows of one length.
  */
 #include "detect_family.h"
 
 #include <cvr/plugin/formats/onnx.h>
 
 #define NOWHERE (-1e30) /* a score below all that count */
+
+/* Moved apart, boxes lose digits: one that is as large as a thousand pictures, which nothing forbids in a network that
+ * decodes without a bound, leaves none to the others. Rows must name their groups for this, or there would be a score
+ * for each row in each class of each row. */
+static int32_t by_class(const cvr_onnx *o) {
+    return ((const cvr_nms_attrs *)o->attrs)->method == CVR_NMS_LOOP && o->n_inputs > 2 && o->inputs[2];
+}
 
 static int32_t both(const cvr_onnx *o, cvr_onnx_value *test, cvr_onnx_value more, cvr_error *err) {
     const cvr_onnx_value before = *test;
@@ -91,7 +98,7 @@ static int32_t move_apart(const cvr_onnx *o, cvr_onnx_value groups, cvr_onnx_val
     static const int64_t axes[2] = {1, 2};
     cvr_onnx_value tests = 0, zero, seen = 0, most = 0, step = 0, rows = 0, by = 0;
     *out = o->inputs[0];
-    if (!groups) return CVR_OK;
+    if (!groups || by_class(o)) return CVR_OK;
     *out = 0;
     CVR_TRY(cvr_onnx_squeeze(o, "Unsqueeze", test, 2, &tests, err));
     CVR_TRY(cvr_onnx_f32(o, 0, &zero, err));
@@ -101,6 +108,34 @@ static int32_t move_apart(const cvr_onnx *o, cvr_onnx_value groups, cvr_onnx_val
     CVR_TRY(cvr_onnx_squeeze(o, "Unsqueeze", groups, 2, &rows, err));
     CVR_TRY(cvr_onnx_emit2(o, "Mul", rows, step, &by, err));
     return cvr_onnx_emit2(o, "Add", o->inputs[0], by, out, err);
+}
+
+/* 0, 1, ..., the largest group: (G,1) i32 */
+static int32_t number_groups(const cvr_onnx *o, cvr_onnx_value *out, cvr_error *err) {
+    static const int64_t axes[2] = {0, 1};
+    cvr_onnx_value most = 0, some = 0, end = 0, zero, one, range[3], numbers = 0;
+    CVR_TRY(cvr_onnx_number(o, CVR_I32, 0, &zero, err));
+    CVR_TRY(cvr_onnx_number(o, CVR_I32, 1, &one, err));
+    CVR_TRY(cvr_onnx_reduce(o, "ReduceMax", 18, o->inputs[2], axes, 2, 0, &most, err));
+    CVR_TRY(cvr_onnx_emit2(o, "Max", most, zero, &some, err));
+    CVR_TRY(cvr_onnx_emit2(o, "Add", some, one, &end, err));
+    range[0] = zero;
+    range[1] = end;
+    range[2] = one;
+    CVR_TRY(cvr_onnx_emit(o, "Range", range, 3, NULL, 0, &numbers, err));
+    return cvr_onnx_squeeze(o, "Unsqueeze", numbers, 1, out, err);
+}
+
+/* Scores with a row for each class: (N,1,P), or (N,G,P), NOWHERE in all but the row's own group */
+static int32_t classes_of(const cvr_onnx *o, cvr_onnx_value scores, cvr_onnx_value *out, cvr_error *err) {
+    cvr_onnx_value numbers = 0, groups = 0, test = 0, rows = 0, low;
+    if (!by_class(o)) return cvr_onnx_squeeze(o, "Unsqueeze", scores, 1, out, err);
+    CVR_TRY(number_groups(o, &numbers, err));
+    CVR_TRY(cvr_onnx_squeeze(o, "Unsqueeze", o->inputs[2], 1, &groups, err));
+    CVR_TRY(cvr_onnx_emit2(o, "Equal", groups, numbers, &test, err));
+    CVR_TRY(cvr_onnx_squeeze(o, "Unsqueeze", scores, 1, &rows, err));
+    CVR_TRY(cvr_onnx_f32(o, NOWHERE, &low, err));
+    return cvr_onnx_emit3(o, "Where", test, rows, low, out, err);
 }
 
 /* What is kept, as (M,2) i64: picture, row */
@@ -113,7 +148,7 @@ static int32_t suppress(const cvr_onnx *o, cvr_onnx_value boxes, cvr_onnx_value 
     cvr_onnx_value in[5] = {boxes, 0, 0, 0, 0}, kept[2] = {0, 0};
     const float iou = (float)a->iou_threshold, from = (float)NOWHERE;
     cvr_type t;
-    CVR_TRY(cvr_onnx_squeeze(o, "Unsqueeze", scores, 1, &in[1], err));
+    CVR_TRY(classes_of(o, scores, &in[1], err));
     CVR_TRY(cvr_onnx_i64(o, a->max_out, &in[2], err));
     cvr_type_set(&t, CVR_F32, 1, &one);
     CVR_TRY(o->constant(o, &t, &iou, &in[3], err));

@@ -143,6 +143,13 @@ void detect_put(net *n, const detect_ends *e, const char *name, uint32_t role, c
     if (n->status == CVR_OK) n->status = e->io->put(e->io, name, role, v, n->err);
 }
 
+void detect_put_heads(net *n, const detect_ends *e, const detect_joined *j) {
+    detect_put(n, e, "logits", CVR_ROLE_HEAD, j->logits);
+    detect_put(n, e, "deltas", CVR_ROLE_HEAD, j->deltas);
+    if (j->centerness) detect_put(n, e, "centerness", CVR_ROLE_HEAD, j->centerness);
+    detect_put(n, e, "anchors", CVR_ROLE_HEAD, j->anchors);
+}
+
 void detect_put_training(net *n, const detect_ends *e, cvr_value logits) {
     if (n->b->training) detect_put(n, e, "scores", CVR_ROLE_RESULT, logits);
 }

@@ -62,6 +62,8 @@ cvr_value detect_rows(net *n, cvr_value x, const char *name, int64_t each, int64
  * an error: nothing can be said by what share of it a box differs. */
 cvr_value detect_grid_anchors(net *n, const cvr_grid_anchors_attrs *a, cvr_value image, cvr_value map);
 detect_joined detect_join(net *n, const detect_heads *h);
+/* For an export without decoding: "logits", "deltas", "anchors" and, where there is one, "centerness", as they are. */
+void detect_put_heads(net *n, const detect_ends *e, const detect_joined *j);
 /* In training, which looks at losses alone but needs some result: the logits as "scores". */
 void detect_put_training(net *n, const detect_ends *e, cvr_value logits);
 

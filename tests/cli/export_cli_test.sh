@@ -89,11 +89,24 @@ grep -q '^input images type 2 ( batch 18 18 3 )' pixels.txt && grep -q 'location
 [ -s pixels.onnx.data ] || fail "no file of weights"
 checks=$((checks + 3))
 
+# A detector with its boxes, and what they are decoded from.
+cp "$here/../golden/darknet/yolov3.cfg" .
+detector=(model=yolov3.cfg data.names=a,b,c)
+expect 0 "they are random" "$CVRUN" export "${detector[@]}" out=boxes.onnx
+"$dump" boxes.onnx >boxes.txt
+for o in 'boxes type 1 ( batch 300 4 )' 'scores type 1 ( batch 300 )' 'labels type 7 ( batch 300 )'; do
+  grep -q "^output $o" boxes.txt || { cat boxes.txt; fail "no output $o"; }
+done
+expect 0 "they are random" "$CVRUN" export "${detector[@]}" decode=no out=heads.onnx
+structure heads heads.onnx
+checks=$((checks + 2))
+
 # what cannot be: one line, and no file
 expect 2 "export.format = tflite: there is no such format; there are onnx" "$CVRUN" export kinds.ini format=tflite out=no.onnx
 expect 2 "opset" "$CVRUN" export kinds.ini opset=9 out=no.onnx
 expect 2 "did you mean" "$CVRUN" export kinds.ini opsett=17 out=no.onnx
 expect 2 "set export.size=HEIGHT,WIDTH" "$CVRUN" export kinds.ini data.img_size=0 out=no.onnx
+expect 2 "export.decode = no: this network has nothing to decode; leave it out" "$CVRUN" export kinds.ini decode=no out=no.onnx
 expect 2 "opset" "$CVRUN" export kinds.ini format=safetensors opset=17 out=no.onnx
 expect 1 "nowhere/no.onnx: cannot write it" "$CVRUN" export kinds.ini out=nowhere/no.onnx
 expect 2 "Usage: cvrun export" "$CVRUN" export

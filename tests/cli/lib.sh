@@ -73,7 +73,7 @@ expect() {
 # has LINE...: what the last command printed has these lines, blanks counting as one
 has() {
   for line; do
-    tr -s ' ' <out.txt | grep -qxF -- "$line" || { cat out.txt >&2; fail "there is no line \`$line\`"; }
+    grep -qxF -- "$line" <(tr -s ' ' <out.txt) || { cat out.txt >&2; fail "there is no line \`$line\`"; }
     checks=$((checks + 1))
   done
 }

@@ -5,6 +5,15 @@
 show_vulkan
 expect 2 "backend vulkan finds no device on this machine: vulkan: there is no device; install a driver" \
   env VK_ICD_FILENAMES=/dev/null VK_DRIVER_FILES=/dev/null "$CVRUN" train "$here/../../apps/recipes/fashion-mnist.ini" backend.name=vulkan
+expect 2 "install a driver (Debian: mesa-vulkan-drivers, or the GPU vendor's); only those of VK_DRIVER_FILES=/dev/null are looked for" \
+  env VK_ICD_FILENAMES=/dev/null VK_DRIVER_FILES=/dev/null "$CVRUN" info "$here/../../apps/recipes/fashion-mnist.ini" backend.name=vulkan
+# a driver's file that is no JSON, and a loader that is no library
+mkdir no_library; echo "no library" >no_library/libvulkan.so.1; echo "no JSON" >driver.json
+expect 2 "backend vulkan finds no device on this machine: vulkan: " \
+  env VK_ICD_FILENAMES="$work/driver.json" VK_DRIVER_FILES="$work/driver.json" "$CVRUN" info "$here/../../apps/recipes/fashion-mnist.ini" backend.name=vulkan
+grep -qE 'VK_LOADER_DEBUG=error in the environment|only those of VK_DRIVER_FILES=' err.txt || fail "no remedy is named: $(cat err.txt)"
+expect 2 "libvulkan.so.1 cannot be loaded (" \
+  env LD_LIBRARY_PATH="$work/no_library" "$CVRUN" info "$here/../../apps/recipes/fashion-mnist.ini" backend.name=vulkan
 if ! has_vulkan; then
   left_out "training on vulkan" "a driver for Vulkan 1.3"
   done_with vulkan_cli_test
@@ -59,6 +68,15 @@ for device in "$uuid" "$(sed -n 's|.* device   vulkan/0 \([A-Za-z0-9]*\).*|\1|p'
   checks=$((checks + 1))
 done
 grep -q 'vulkan' info.txt || { cat info.txt; fail "info does not say where nodes run"; }
+# what the driver compiled is kept, and not used again once anyone may write to it, nor when it is damaged
+cached() { XDG_CACHE_HOME=$work/cache "$CVRUN" info small.ini backend.name=vulkan >info.txt 2>err.txt && grep -q "$1" err.txt || { cat err.txt >&2; fail "the cache: $1"; }; }
+mkdir cache
+XDG_CACHE_HOME=$work/cache "$CVRUN" info small.ini backend.name=vulkan >info.txt
+chmod o+w cache/cvrun/vulkan_*
+cached "is not used: anyone may write to it or to its folder"
+truncate -s 30 cache/cvrun/vulkan_*
+cached "is damaged, and will be made again"
+checks=$((checks + 2))
 # times of nodes, on the device's clock
 train small.ini name=traced backend.name=vulkan epochs=1 val.interval=0 log.trace=trace.json
 [ "$(grep -c '"kernel": "vulkan"' trace.json)" -gt $((7 * 15)) ] && grep -q 'conv2d_backward_weight' trace.json || fail "the trace has no nodes of the device"

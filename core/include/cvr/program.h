@@ -427,6 +427,7 @@ typedef struct cvr_export_job {
     cvr_graph *network, *another;
     int64_t batch, another_batch;
     bool free;          /* the runtime decides the size of a batch; else it is `batch` */
+    uint32_t role;      /* CVR_ROLE_*: which outputs are written */
     cvr_device *device; /* what computes that which depends on parameters alone */
     const cvr_threadpool *pool;
     const char *file;

@@ -48,6 +48,36 @@ static cvr_onnx table_of(onnx_model *m) {
     return o;
 }
 
+/* A stored value with a row for each picture: its rows are alike, so that the file has one and repeats it. */
+static int32_t repeat_row(onnx_model *m, cvr_value v, const cvr_export_value *is, cvr_error *err) {
+    const cvr_onnx o = table_of(m);
+    const uint64_t bytes = (uint64_t)cvr_numel(is->type->rank, is->type->shape) * cvr_dtype_size(is->type->dtype);
+    char *numbers = m->host->alloc(m->host, bytes + 8, 64);
+    cvr_onnx_dim dims[CVR_MAX_RANK];
+    cvr_onnx_value row = 0, shape = 0;
+    cvr_type one = *is->type;
+    one.shape[0] = 1;
+    int32_t status = numbers ? CVR_OK : onnx_no_memory(err);
+    CVR_TRY_OUT(status);
+    CVR_TRY_OUT(m->x->read(m->x, v, numbers, err));
+    CVR_TRY_OUT(onnx_write_constant(&o, &one, numbers, &row, err));
+    CVR_TRY_OUT(onnx_new_value(m, NULL, &m->of[v], err));
+    onnx_set_type(m, m->of[v], is);
+    CVR_TRY_OUT(cvr_onnx_shape(&o, dims, cvr_onnx_axes(&o, m->of[v], dims), &shape, err));
+    CVR_TRY_OUT(cvr_onnx_emit2(&o, "Expand", row, shape, &m->of[v], err));
+out:
+    m->host->free(m->host, numbers);
+    return status;
+}
+
+static int32_t read_value(onnx_model *m, cvr_value v, cvr_onnx_value *out, cvr_error *err) {
+    cvr_export_value is;
+    m->x->value(m->x, v, &is);
+    if (v < m->n_of && !m->of[v] && is.kind >= CVR_VALUE_PARAMETER && is.per_picture[0])
+        CVR_TRY(repeat_row(m, v, &is, err));
+    return onnx_value_of(m, v, out, err);
+}
+
 static int32_t write_op(const cvr_onnx *o, const cvr_node_view *n, cvr_error *err) {
     const cvr_onnx_trait *trait = cvr_op_trait(n->op, CVR_TRAIT_ONNX);
     cvr_onnx_value out = o->outputs[0];
@@ -91,7 +121,9 @@ static void put_infos(onnx_model *m, const cvr_onnx_value *outputs, uint32_t n) 
 static int32_t write_node(onnx_model *m, const cvr_node_view *n, cvr_error *err) {
     cvr_onnx_value inputs[CVR_MAX_IO], outputs[CVR_MAX_IO];
     cvr_onnx o = table_of(m);
-    for (uint32_t i = 0; i < n->n_inputs; i++) CVR_TRY(onnx_value_of(m, n->inputs[i], &inputs[i], err));
+    m->scope = n->scope;
+    m->op = n->op->name;
+    for (uint32_t i = 0; i < n->n_inputs; i++) CVR_TRY(read_value(m, n->inputs[i], &inputs[i], err));
     for (uint32_t i = 0; i < n->n_outputs; i++) CVR_TRY(onnx_value_of(m, n->outputs[i], &outputs[i], err));
     o.attrs = n->attrs;
     o.inputs = inputs;
@@ -99,8 +131,6 @@ static int32_t write_node(onnx_model *m, const cvr_node_view *n, cvr_error *err)
     o.n_inputs = n->n_inputs;
     while (o.n_inputs && !inputs[o.n_inputs - 1]) o.n_inputs--;
     o.n_outputs = n->n_outputs;
-    m->scope = n->scope;
-    m->op = n->op->name;
     CVR_TRY(write_op(&o, n, err));
     CVR_TRY(check_outputs(m, n, outputs, err));
     put_infos(m, outputs, n->n_outputs);
@@ -177,7 +207,7 @@ static int32_t copy_results(onnx_model *m, cvr_error *err) {
     m->scope = "results";
     for (uint32_t i = 0; i < m->n_results; i++) {
         cvr_onnx_value from;
-        CVR_TRY(onnx_value_of(m, m->x->output(m->x, i, NULL), &from, err));
+        CVR_TRY(read_value(m, m->x->output(m->x, i, NULL), &from, err));
         if (from != m->results[i]) CVR_TRY(cvr_onnx_emit1(&o, "Identity", from, &m->results[i], err));
     }
     return CVR_OK;

@@ -79,9 +79,16 @@ static void all_boxes(darknet_build *b, cvr_value out[2]) {
     for (int i = 0; i < 2; i++) out[i] = detect_concat(&b->n, parts[i], b->plan->n_heads, 1);
 }
 
+/* For an export without decoding: the maps as they are, (N, anchors * (5 + K), h, w), "head0" the file's first. */
+static void put_heads(darknet_build *b, const detect_ends *e) {
+    for (uint32_t k = 0; k < b->plan->n_heads; k++)
+        detect_put(&b->n, e, net_print("head%u", k).s, CVR_ROLE_HEAD, b->values[b->plan->heads[k].layer]);
+}
+
 static void put_detections(darknet_build *b, const detect_ends *e) {
     detect_attrs limits = b->attrs->limits;
     cvr_value all[2] = {CVR_NONE, CVR_NONE};
+    put_heads(b, e);
     all_boxes(b, all);
     detect_candidates best = detect_best_pairs(&b->n, all[1], all[0], limits.topk_candidates);
     best.method = CVR_NMS_LOOP;

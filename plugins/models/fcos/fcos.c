@@ -63,6 +63,7 @@ static int32_t build(const cvr_builder *b, const cvr_model_args *args, const cvr
     if (n.status != CVR_OK) return n.status;
     const detect_joined j = detect_join(&n, &h);
     detect_put_training(&n, &e, j.logits);
+    detect_put_heads(&n, &e, &j);
     if (e.boxes) put_losses(&n, a, &e, &h, &j);
     if (!b->training) detect_put_by_level(&n, &e, &h, &coder, &a->head.detect);
     return n.status;

@@ -127,12 +127,14 @@ static void add_detections(const rcnn *r, const rcnn_rois *proposals, int has_ma
     net *n = r->n;
     const cvr_box_coder_attrs coder = {CVR_CODER_CENTER, BOX_WEIGHTS};
     const box_outputs o = look_at(r, proposals);
+    const detect_joined heads = {by_picture(r, o.scores, proposals), by_picture(r, o.deltas, proposals), CVR_NONE,
+                                 proposals->boxes};
     cvr_value scores = by_picture(r, net_layer(n, detect_f32(n, o.scores), "softmax", "softmax", "1"), proposals);
     scores = objects_of(r, scores, 1, "object_scores");
-    const cvr_value deltas[2] = {objects_of(r, by_picture(r, o.deltas, proposals), 4, "object_deltas"),
-                                 proposals->boxes};
+    const cvr_value deltas[2] = {objects_of(r, heads.deltas, 4, "object_deltas"), proposals->boxes};
     const cvr_value decoded[2] = {net_emit1(n, NET_OP("decode_boxes", &coder), deltas, 2), r->e.image_size};
     cvr_value boxes = net_emit1(n, NET_PLAIN_OP("clip_boxes"), decoded, 2);
+    detect_put_heads(n, &r->e, &heads);
     if (n->status != CVR_OK) return;
     const int64_t pictures = net_shape(n, scores)[0], classes = r->classes - 1,
                   rows = net_shape(n, scores)[1] * classes;

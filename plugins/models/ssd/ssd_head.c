@@ -77,6 +77,7 @@ int32_t ssd_build_head(net *n, const ssd_head *h, const detect_ends *e, const cv
     }
     const detect_joined j = detect_join(n, &heads);
     detect_put_training(n, e, j.logits);
+    detect_put_heads(n, e, &j);
     if (e->boxes) put_losses(n, a, e, &j);
     if (!n->b->training) detect_put_by_class(n, e, &j, &coder, &a->detect);
     return n->status;

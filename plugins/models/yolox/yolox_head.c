@@ -119,10 +119,13 @@ void yolox_put_results(const yolox *y, const detect_ends *e, const yolox_said *s
     net *n = y->n;
     const cvr_value coded[2] = {detect_f32(n, said->deltas), said->cells},
                     scored[2] = {detect_f32(n, said->classes), detect_f32(n, said->objectness)};
+    const detect_joined heads = {said->classes, said->deltas, CVR_NONE, said->cells};
     const detect_attrs limits = {.score_thresh = y->a->score_thresh,
                                  .nms_thresh = y->a->nms_thresh,
                                  .detections_per_img = y->a->detections_per_img};
     cvr_value best[2];
+    detect_put_heads(n, e, &heads);
+    detect_put(n, e, "objectness", CVR_ROLE_HEAD, said->objectness);
     const cvr_value boxes = net_emit1(n, NET_OP("decode_boxes", &coder), coded, 2);
     (void)net_emit(n, NET_PLAIN_OP("best_class"), scored, 2, best, 2);
     const detect_candidates all = {.boxes = boxes, .scores = best[0], .group = best[1], .inclusive = 1, .reach_out = 1};

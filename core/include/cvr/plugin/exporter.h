@@ -22,7 +22,7 @@ typedef struct cvr_export_value {
     uint32_t kind;        /* CVR_VALUE_* */
     uint32_t reserved;
     /* Axis i has this many elements for each picture of a batch; 0: its size has nothing to do with the batch, or the
-     * batch is fixed. */
+     * batch is fixed. Of a stored value it is axis 0 with one row for each picture, and all rows are alike. */
     int64_t per_picture[CVR_MAX_RANK];
 } cvr_export_value;
 

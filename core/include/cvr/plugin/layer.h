@@ -30,6 +30,7 @@ typedef struct cvr_layer_desc {
 #define CVR_ROLE_RESULT 1u    /* what the network says: goes to metrics and predictions */
 #define CVR_ROLE_LOSS 2u      /* rank 0, f32: added to what is trained, named in steps.csv */
 #define CVR_ROLE_AUXILIARY 3u /* a result that only training looks at, such as an auxiliary classifier's */
+#define CVR_ROLE_HEAD 4u      /* what a detector's boxes are decoded from: export.decode = no writes these instead */
 
 typedef struct cvr_io_output {
     uint64_t struct_size;
