@@ -67,7 +67,7 @@ enter() {
   echo "== $1"
   rm -rf "$step"
   mkdir -p "$step"
-  cp -r "$last" "$step/run"
+  cp -r "$last" "$step/run" || die "$step/run: the run before it cannot be copied"
   rm -f "$step"/run/weights/*.state* "$step"/run/.lock
 }
 
@@ -88,7 +88,8 @@ took() {
 split() { read -ra words <<<"${say[$1]}"; }
 
 # perform STEP SUFFIX SETTINGS...: where the step has begun to train it goes on, in mid-epoch; else it begins anew. A run is
-# there from its config.ini on, which is written whole.
+# there from its config.ini on, which is written whole. Pruning always begins anew, as it may train several times, each
+# time after taking more away.
 perform() {
   local name=$1 suffix=$2 status=0 begun=$out/$1/run-$2
   shift 2
@@ -109,6 +110,7 @@ perform() {
 # trains STEP FOLDER: whether the run of a step has come to where it can be resumed
 trains() {
   case $1 in
+    prune) false ;;
     distill) [ -f "$2/config.ini" ] && [ -f "$2/classes.txt" ] ;;
     *) [ -f "$2/weights/last.state" ] ;;
   esac
@@ -130,7 +132,7 @@ fi
 
 # ---- the table ----
 # side FILE NAME: the object "before" or "after" of a compress.json, in one line
-side() { tr -d '\n' <"$1" | sed -n "s/.*\"$2\": {\( *\"metrics\".*\)/\1/p" | sed 's/"after": .*//'; }
+side() { tr -d '\n' <"$1" | sed -n "s/.*\"$2\": {\( *\"metrics\": {[^}]*}[^}]*\)}.*/\1/p"; }
 number() { sed -n "s/.*\"$2\": \([-0-9.e+]*\).*/\1/p" <<<"$1"; }
 metric() { sed -n 's/.*"metrics": {\([^}]*\)}.*/\1/p' <<<"$1" | tr ',' '\n' | grep -v '"loss' | head -n 1; }
 

@@ -45,6 +45,7 @@ typedef struct command {
     bool needs_output; /* a second path */
     bool takes_words;  /* others behind the path */
     bool forks;        /* it has limits of its own, and no watchdog */
+    bool resumes;      /* it trains, and goes on by --resume */
 } command;
 
 extern const command train_command, val_command, predict_command, info_command, cfg_command, check_command,

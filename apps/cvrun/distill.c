@@ -77,6 +77,9 @@ static int32_t begin(const arguments *a, distilling *d, cvr_error *err) {
         file = cvr_fs_join(d->origin, names[i]);
     }
     if (!file || !recipe) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    if (!cvr_fs_exists(file))
+        CVR_TRY_OUT(cvr_fail(err, CVR_ERR_USAGE, "%s: has no weights yet; train it with cvrun train --resume %s",
+                             d->origin, d->origin));
     const char *slash = strrchr(d->origin, '/');
     cvr_text_add(&weights, "model.weights=%s", file);
     cvr_text_add(&name, "run.name=%s-distilled", slash ? slash + 1 : d->origin);
@@ -89,7 +92,7 @@ static int32_t begin(const arguments *a, distilling *d, cvr_error *err) {
     there.settings[2] = "distill.sha256=";
     there.n_settings += 3;
     there.path = recipe;
-    CVR_TRY_OUT(try_session(&there, CVR_FOR_TRAINING, &s, err));
+    CVR_TRY_OUT(try_session(&there, CVR_FOR_TRAINING | CVR_FROM_RUN, &s, err));
     CVR_TRY_OUT(train_there(d, s, false, err));
     status = measure(d, s, a->json, err);
 out:
@@ -176,4 +179,5 @@ const command distill_command = {
         "epochs=10 optim.lr=0.01.\n",
     .run = run_distill,
     .needs_path = true,
+    .resumes = true,
 };

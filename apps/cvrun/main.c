@@ -258,6 +258,13 @@ static int read_arguments(arguments *a, const command *c, char **words, int n) {
                    a->path, a->resume);
         return EXIT_USAGE;
     }
+    if (a->resume && !c->resumes) {
+        print_line(
+            stderr,
+            "cvrun: error: %s has no --resume; training that was interrupted goes on by: cvrun train --resume %s",
+            c->name, a->resume);
+        return EXIT_USAGE;
+    }
     if (a->resume) a->path = a->resume;
     if (c->takes_words && !a->path) return no_recipe(c);
     if ((c->needs_path && !has_recipe(a, c)) || (!a->output && c->needs_output)) return no_recipe(c);

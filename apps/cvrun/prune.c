@@ -89,18 +89,21 @@ static void print_table(const pruning_run *p) {
 
 /* ---- the new folder ---- */
 
-/* What training in it needs: the weights to start from, and with epochs, how long and how fast. */
-static int32_t write_config(cvr_session *s, const pruning_run *p, bool first, cvr_error *err) {
+/* What training in it needs: the weights to start from, and with epochs, how long and how fast. Who prunes the result
+ * again says anew how much. */
+static int32_t write_config(cvr_session *s, const pruning_run *p, bool first, bool last, cvr_error *err) {
     const char *slash = strrchr(p->folder, '/');
     char network[64], epochs[32], lr[32];
     cvr_setting instead[MOST_INSTEAD] = {
         {.section = "run", .key = "name", .value = slash ? slash + 1 : p->folder},
         {.section = "model", .key = "weights", .value = CVR_PRUNED_WEIGHTS},
         {.section = "prune", .key = "held", .value = p->result.held},
-        {.section = "prune", .key = "epochs", .value = "0"}, /* who prunes it again says anew */
+        {.section = "prune", .key = "epochs", .value = "0"},
         {.section = "prune", .key = "steps", .value = "1"},
     };
     size_t n = 5;
+    if (last) instead[n++] = (cvr_setting){.section = "prune", .key = "target", .value = ""};
+    if (last) instead[n++] = (cvr_setting){.section = "prune", .key = "amount", .value = "0"};
     (void)snprintf(epochs, sizeof epochs, "%lld", (long long)(p->epochs / p->steps));
     (void)snprintf(lr, sizeof lr, "%.9g", p->result.lr * p->lr_factor);
     if (p->epochs) instead[n++] = (cvr_setting){.section = "train", .key = "epochs", .value = epochs};
@@ -137,18 +140,23 @@ static void share_of_step(pruning_run *p, cvr_session *s) {
         (void)snprintf(p->target, sizeof p->target, "prune.target=%s:%.9g", word, pow(share, each));
 }
 
-static void read_settings(pruning_run *p, cvr_session *s) {
+static int32_t read_settings(pruning_run *p, cvr_session *s, cvr_error *err) {
     cvr_config *c = cvr_session_config(s);
     p->epochs = strtoll(cvr_config_get(c, "prune", "epochs", NULL), NULL, 10);
     p->steps = strtoll(cvr_config_get(c, "prune", "steps", NULL), NULL, 10);
     p->lr_factor = strtod(cvr_config_get(c, "prune", "lr_factor", NULL), NULL);
+    if (p->epochs % p->steps == 0) return CVR_OK;
+    cvr_fail(err, CVR_ERR_USAGE, "prune.epochs = %lld is no multiple of prune.steps = %lld, which train as long each",
+             (long long)p->epochs, (long long)p->steps);
+    return cvr_config_blame(c, "prune", "epochs", CVR_ERR_USAGE, err);
 }
 
-static int32_t prune_step(const arguments *a, pruning_run *p, bool first, cvr_error *err) {
+static int32_t prune_step(const arguments *a, pruning_run *p, int64_t step, cvr_error *err) {
+    const bool first = step == 0;
     cvr_session *s = NULL;
     int32_t status;
     CVR_TRY_OUT(try_session(a, CVR_FOR_COMPRESSION | CVR_FOR_PRUNING, &s, err));
-    if (first) read_settings(p, s);
+    if (first) CVR_TRY_OUT(read_settings(p, s, err));
     if (first && p->steps > 1) {
         share_of_step(p, s);
         cvr_session_close(&s);
@@ -163,7 +171,7 @@ static int32_t prune_step(const arguments *a, pruning_run *p, bool first, cvr_er
     const cvr_compress_options o = {.folder = p->folder, .note = take_note, .ctx = p};
     clear_notes(p);
     CVR_TRY_OUT(cvr_session_prune(s, &o, &p->result, err));
-    CVR_TRY_OUT(write_config(s, p, first, err));
+    CVR_TRY_OUT(write_config(s, p, first, step + 1 == p->steps, err));
 out:
     if (status != CVR_OK && first && *p->folder) run_folder_discard(p->folder);
     cvr_session_close(&s);
@@ -195,10 +203,16 @@ static int32_t train_on(const pruning_run *p, cvr_error *err) {
 
 static int32_t prune(const arguments *a, pruning_run *p, cvr_error *err) {
     arguments again = {.path = p->folder};
-    CVR_TRY(prune_step(a, p, true, err));
+    CVR_TRY(prune_step(a, p, 0, err));
     if (*p->amount || *p->target) again.settings[again.n_settings++] = *p->amount ? p->amount : p->target;
     for (int64_t step = 0; step < p->steps; step++) {
-        if (step) CVR_TRY(prune_step(&again, p, false, err));
+        if (step) {
+            const int32_t status = prune_step(&again, p, step, err);
+            if (status != CVR_OK)
+                cvr_log(CVR_LOG_INFO, "step %lld of %lld failed; %s has the network that the step before it left",
+                        (long long)step + 1, (long long)p->steps, p->folder);
+            CVR_TRY(status);
+        }
         if (step + 1 == p->steps && p->epochs) CVR_TRY(measure_folder(p, &p->untrained, err));
         remove_checkpoints(p);
         if (p->epochs) CVR_TRY(train_on(p, err));

@@ -241,4 +241,5 @@ const command quantize_command = {
         "      go on with that training\n",
     .run = run_quantize,
     .needs_path = true,
+    .resumes = true,
 };

@@ -212,4 +212,5 @@ const command train_command = {
             "SIGINT, SIGTERM and SIGHUP save everything and leave with status 75.\n",
     .run = run_train,
     .needs_path = true,
+    .resumes = true,
 };

@@ -35,13 +35,16 @@ int32_t settings_unread(const settings *s, const char *section, const char *key,
               err);
 }
 
+/* What a run has recorded of the plugin in whose place the command line names another. */
+static void leave_replaced(settings *s, const char *section, const char *key) {
+    const cvr_setting *given = s->of_run ? cvr_config_given(s->config, section, key) : NULL;
+    if (given && strcmp(given->file, s->recipe) != 0) cvr_config_leave(s->config, section, s->recipe);
+}
+
 void settings_leave_replaced(settings *s) {
     static const char *const named[][2] = {{"data", "format"},   {"optim", "name"},   {"sched", "name"},
                                            {"export", "format"}, {"quant", "method"}, {"prune", "method"}};
-    for (size_t i = 0; s->run_folder && i < sizeof named / sizeof *named; i++) {
-        const cvr_setting *given = cvr_config_given(s->config, named[i][0], named[i][1]);
-        if (given && strcmp(given->file, s->recipe) != 0) cvr_config_leave(s->config, named[i][0], s->recipe);
-    }
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++) leave_replaced(s, named[i][0], named[i][1]);
 }
 
 /* ---- plugins that the recipe names ---- */
@@ -282,6 +285,7 @@ static int32_t bind_methods(settings *s, cvr_plugins *p, cvr_error *err) {
 static int32_t bind_distiller(settings *s, cvr_plugins *p, bool trains, cvr_error *err) {
     const named_plugin method = {CVR_KIND_DISTILLER, s->distill->method, "distill", "method"};
     const void *desc;
+    leave_replaced(s, "distill", "method"); /* before they are read: an alpha of another method is another number */
     if (trains && *s->distill->teacher)
         CVR_TRY(find_plugin(s, p, &method, &desc, err));
     else

@@ -55,7 +55,7 @@ int32_t network_rewrite_step(const run_network *n, cvr_graph *g, size_t phase, c
 
 static int32_t refuse(const cvr_session *s, const char *why, cvr_error *err) {
     const compressed_settings *c = s->set.compressed;
-    cvr_fail(err, CVR_ERR_USAGE, "this run was made by `%s` of another, %s; take that one: %s", c->by, why,
+    cvr_fail(err, CVR_ERR_USAGE, "this run was made by `%s` of another, %s take that one: %s", c->by, why,
              *c->origin ? c->origin : "it does not say which");
     return cvr_config_blame(s->set.config, "compressed", "by", CVR_ERR_USAGE, err);
 }
@@ -94,8 +94,11 @@ int32_t session_open_compressed(cvr_session *s, cvr_error *err) {
     const compressed_settings *c = s->set.compressed;
     const bool finetunes = s->purpose & CVR_TO_FINETUNE;
     if ((s->purpose & (CVR_FOR_TRAINING | CVR_FOR_DATA)) && !finetunes)
-        return refuse(s, "and is evaluated and exported only", err);
-    if (s->purpose & CVR_FOR_COMPRESSION) return refuse(s, "and cannot be made smaller once more", err);
+        return refuse(s,
+                      "and is evaluated and exported only; training for integers goes on by cvrun quantize --resume; "
+                      "for all else",
+                      err);
+    if (s->purpose & CVR_FOR_COMPRESSION) return refuse(s, "and cannot be made smaller once more;", err);
     if (s->set.backend->precision != PRECISION_F32)
         return cvr_config_blame(
             s->set.config, "backend", "precision",

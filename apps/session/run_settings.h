@@ -185,10 +185,11 @@ typedef struct backend_own {
 typedef struct settings {
     char *preset_classes;      /* file of the names that the published weights have, or NULL */
     char *recipe, *run_folder; /* NULL: there is none; not opened from one */
-    char proposed_by[96];      /* the origin of what the model proposes */
-    int64_t proposed_classes;  /* how many classes the model's own file has; 0: it says nothing */
-    bool trains;               /* or is asked what training would do */
-    int64_t run_precision;     /* what the run folder says; PRECISION_AUTO: nothing */
+    bool of_run;              /* the recipe is a run's config.ini, which has the keys of each plugin that the run had */
+    char proposed_by[96];     /* the origin of what the model proposes */
+    int64_t proposed_classes; /* how many classes the model's own file has; 0: it says nothing */
+    bool trains;              /* or is asked what training would do */
+    int64_t run_precision;    /* what the run folder says; PRECISION_AUTO: nothing */
     cvr_config *config;
     run_settings *run;         /* `plugins` is settled when training starts */
     backend_settings *backend; /* `auto` precision is settled once the device is known */

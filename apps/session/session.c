@@ -173,6 +173,7 @@ static int32_t open_settings(cvr_session *s, const cvr_session_options *o, cvr_e
     const bool only_settings = s->purpose == CVR_FOR_SETTINGS,
                trains = only_settings || (s->purpose & CVR_FOR_TRAINING),
                reads = !(s->purpose & (CVR_FOR_SETTINGS | CVR_FOR_PREDICTION));
+    s->set.of_run = s->set.run_folder || (s->purpose & CVR_FROM_RUN);
     CVR_TRY(session_check_record(s, err));
     CVR_TRY(check_resumed(s, err));
     CVR_TRY(open_plugins(s, err));

@@ -53,8 +53,8 @@ static bool may_repeat(const char *section) {
 
 static cvr_setting *find(const cvr_config *c, const char *section, const char *key) {
     for (size_t i = 0; i < c->n; i++) {
-        if (strcmp(c->settings[i].section, section) == 0 && strcmp(c->settings[i].key, key) == 0)
-            return &c->settings[i];
+        const cvr_setting *s = &c->settings[i];
+        if (!s->left && strcmp(s->section, section) == 0 && strcmp(s->key, key) == 0) return &c->settings[i];
     }
     return NULL;
 }
@@ -252,7 +252,7 @@ size_t cvr_config_lines(cvr_config *c, const char *section, const cvr_setting *c
 void cvr_config_leave(cvr_config *c, const char *section, const char *file) {
     for (size_t i = 0; i < c->n; i++) {
         cvr_setting *s = &c->settings[i];
-        if (strcmp(s->section, section) == 0 && strcmp(s->file, file) == 0) s->claimed = true;
+        if (!s->claimed && strcmp(s->section, section) == 0 && strcmp(s->file, file) == 0) s->claimed = s->left = true;
     }
 }
 

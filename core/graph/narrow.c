@@ -50,11 +50,13 @@ typedef struct narrowing {
     char *prefix;    /* of layers: the network that is being built, or "" */
 } narrowing;
 
-/* The number of elements that stay along each axis. */
+/* The number of elements that stay along each axis. Of a single channel both orders of a flattened value are one, which
+ * is told by no order. */
 static void narrow_type(const cvr_channels *a, cvr_value v, cvr_type *t) {
     *t = a->g->values[v]->type;
     for (uint32_t i = 0; i < t->rank; i++) t->shape[i] = axes_left(a, v, i, 0, t->shape[i]);
     if (t->order[0]) t->order[0] = t->shape[1] / (t->order[1] * t->order[2]);
+    if (t->order[0] == 1) memset(t->order, 0, sizeof t->order);
 }
 
 static int32_t narrow_stored(narrowing *n, cvr_value v, cvr_error *err) {

@@ -5,6 +5,7 @@
  * digit, the first unit's the highest of the first.
  */
 #include "axes.h"
+#include <limits.h>
 
 static const char digits[] = "0123456789abcdef";
 
@@ -48,7 +49,9 @@ static int32_t parse_line(const char *text, width_line *w, cvr_error *err) {
         return cvr_fail(err, CVR_ERR_USAGE, "a width is written as `layer1.0.conv1.weight 0:0 40/64 9f3a...`");
     w->bits = text + at;
     const size_t n = strlen(w->bits);
-    if (strspn(w->bits, digits) != n || w->all < 2 || (unsigned long long)w->all > 4 * (unsigned long long)n ||
+    if (w->all < 2 || w->all > LLONG_MAX - 3)
+        return cvr_fail(err, CVR_ERR_USAGE, "the width of %.100s cannot be of %lld units", w->name, w->all);
+    if (strspn(w->bits, digits) != n || (unsigned long long)w->all > 4 * (unsigned long long)n ||
         n != ((size_t)w->all + 3) / 4)
         return cvr_fail(err, CVR_ERR_USAGE, "the width of %.100s: %lld units need %lld digits of 0 to f", w->name,
                         w->all, (w->all + 3) / 4);

@@ -7,26 +7,26 @@ export CVRUN
 recipe small.ini
 expect 0 "" "$CVRUN" train small.ini name=origin
 run=runs/classify/origin
-words=(prune=no "distill=epochs=12 T=2" "quantize=method=ptq quant.pictures=16" data.size=400)
+words=("prune=target=macs:0.7 round_to=2 pictures=16 epochs=2" "distill=epochs=12 T=2" "quantize=method=ptq quant.pictures=16" data.size=400)
 expect 0 "" "$chain" $run out=whole "${words[@]}"
-grep -q '^origin ' out.txt && grep -q '^distill ' out.txt && grep -q '^quantize ' out.txt && grep -q '^ONNX: ' out.txt || { cat out.txt; fail "the table"; }
+grep -q '^origin ' out.txt && grep -q '^prune ' out.txt && grep -q '^distill ' out.txt && grep -q '^quantize ' out.txt && grep -q '^ONNX: ' out.txt || { cat out.txt; fail "the table"; }
+params() { awk -v of="$1" '$1 == of { print $3 }' out.txt; }
+[ "$(params origin)" -gt "$(params prune)" ] || fail "the run and the pruned one have as many parameters: $(cat out.txt)"
 same whole/table.txt <(grep -v '^==' out.txt | sed '$d')
 
-# kills it and all that it started, a little later each time
+# kills it and all that it started, as soon as a file is there
 killed=0
-for ((i = 1; i <= 12; i++)); do
+for file in prune/run/config.ini prune/run-pruned/weights/last.state distill/run/config.ini \
+  distill/run-distilled/weights/last.state quantize/log.txt; do
   setsid "$chain" $run out=cut "${words[@]}" >>cut.txt 2>&1 & pid=$!
-  sleep "0.$((10 + 12 * i))"
-  kill -KILL -- -$pid 2>/dev/null || break
+  until [ -e cut/$file ] || ! kill -0 $pid 2>/dev/null; do sleep 0.01; done
+  if kill -KILL -- -$pid 2>/dev/null; then killed=$((killed + 1)); fi
   wait $pid 2>/dev/null || true
-  [ -f cut/model.onnx ] && break
-  killed=$((killed + 1))
 done
-[ "$killed" -ge 2 ] || fail "it was killed $killed times before its end"
-wait
+[ "$killed" -eq 5 ] || fail "it was killed $killed times before its end: $(cat cut.txt)"
 expect 0 "" "$chain" $run out=cut "${words[@]}"
 grep -q 'distill goes on' cut.txt out.txt || fail "the training did not go on: $(cat cut.txt)"
-for f in model.onnx quantize/run-quantized/plan.txt quantize/run-quantized/weights/best.safetensors \
+for f in model.onnx prune/run-pruned/weights/best.safetensors quantize/run-quantized/plan.txt quantize/run-quantized/weights/best.safetensors \
   distill/run-distilled/weights/last.safetensors distill/run-distilled/weights/best.safetensors; do same whole/$f cut/$f; done
 # once more it has nothing to do
 expect 0 "" "$chain" $run out=cut "${words[@]}"

@@ -70,6 +70,9 @@ grep -qx 'T = 2' runs/classify/alone-distilled/config.ini || fail "T is not in c
 expect 0 "" "$CVRUN" distill --resume runs/classify/alone-distilled train.epochs=2
 expect 0 "" "$CVRUN" export runs/classify/alone-distilled format=safetensors
 expect 2 "there is no teacher" "$CVRUN" distill runs/classify/alone
+# What config.ini has of one method is not taken for another.
+expect 0 "" "$CVRUN" distill runs/classify/alone-distilled teacher=$teacher method=deit epochs=1
+grep -qx 'alpha = 0.5' runs/classify/alone-distilled-distilled/config.ini || fail "deit has another method's alpha"
 
 # A file of weights as a teacher; another file than before; classes in another order, and others.
 expect 2 "set distill.model=NAME" "$CVRUN" train small.ini distill.teacher=$teacher/weights/best.safetensors

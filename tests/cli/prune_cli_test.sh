@@ -56,8 +56,17 @@ expect 0 "" "$CVRUN" train --resume $p epochs=2
 cp $p/config.ini again.ini && expect 0 "" "$CVRUN" train again.ini model.weights= epochs=1 name=again
 expect 0 "" "$CVRUN" val runs/classify/again
 
+# down to a single channel before a flattened map; and what says how much of a run goes is not taken for its pruned run
+expect 0 "" "$CVRUN" prune $run amount=1 prune.max=0.999 round_to=1 scope=all
+grep -q '^  width: c4: 20 -> 1$' out.txt || fail "no single channel: $(cat out.txt)"
+one=$(tail -1 out.txt)
+expect 0 "" "$CVRUN" val $one
+expect 0 "" "$CVRUN" train --resume $one epochs=1
+grep -qx 'target = ' $p/config.ini || fail "the target is kept: $(grep target $p/config.ini)"
+
 # steps, with training between
 expect 0 "" "$CVRUN" prune $run target=macs:0.6 scope=all steps=2 epochs=2
+expect 2 "is no multiple of prune.steps" "$CVRUN" prune $run steps=2 epochs=3
 grep -q '"untrained"' $run-pruned-*/compress.json || fail "no word of the network before it was trained further"
 
 # masks, as torch.nn.utils.prune has them
@@ -76,6 +85,7 @@ for x in random_unstructured ln_structured random_structured 2of4; do expect 0 "
 expect 2 "say how much" "$CVRUN" prune $run method=l1_unstructured
 
 # what is wrong
+expect 2 "goes on by: cvrun train --resume" "$CVRUN" prune --resume $p
 expect 2 "is not a run folder" "$CVRUN" prune small.ini
 expect 2 "did you mean" "$CVRUN" prune $run method=l3
 expect 2 "that does not prune" "$CVRUN" prune $run method=ptq
@@ -86,6 +96,7 @@ expect 2 "only" "$CVRUN" prune $run method=l1_unstructured amount=1000000
 broken() { cp -r $p bad && sed -i "$2" bad/config.ini && expect 2 "$1" "$CVRUN" val bad && rm -rf bad; }
 broken "a width is written as" '/^\[widths\]/{n;s/=.*/= nonsense/}'
 broken "no channels that begin there" '/^\[widths\]/{n;s/= [^ ]*/= nobody.weight/}'
+broken "cannot be of 9223372036854775807 units" '/^\[widths\]/{n;s,/[0-9]*,/99999999999999999999,}'
 broken "is of 16 units" '/^\[widths\]/{n;s,\([0-9]*\)/[0-9]* .*,\1/16 ffff,}'
 broken "bits are set" '/^\[widths\]/{n;s, [0-9]*/, 1/,}'
 done_with prune_cli_test

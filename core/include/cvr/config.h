@@ -31,6 +31,7 @@ typedef struct cvr_setting {
     const char *file; /* "command line", with line 0; NULL: no place to name */
     uint32_t line;
     bool claimed;
+    bool left; /* aside: nobody reads it */
     const char *section;
 } cvr_setting;
 

@@ -27,6 +27,8 @@ typedef struct cvr_session cvr_session;
 #define CVR_DATA_IF_GIVEN 32u
 /* With CVR_FOR_TRAINING: of a run folder whose network is compressed, and trained for that (cvr_finetune). */
 #define CVR_TO_FINETUNE 128u
+/* With CVR_FOR_TRAINING: the recipe is the config.ini of a run, of which a new one is made. */
+#define CVR_FROM_RUN 512u
 #define CVR_FOR_SETTINGS 8u /* only settings: nothing but plugins is opened */
 /* What is wrong with a recipe without data.format, for who reads its data after CVR_FOR_SETTINGS. */
 #define CVR_NEEDS_FORMAT "[data] needs `format` (what the data is: `cvrun help data`)"
