@@ -23,8 +23,8 @@ tsan_plugins+=";layer_image;layer_shape;fields;augment_basic;augment_colour;augm
 tsan_plugins+=";optimizers;schedulers;pass_fuse;pass_updates;gradient_clip;reports;weights_safetensors"
 
 # Under the sanitizers the tests of these backends are left to --all, as is machine code for other GPUs than one
-slow=OFF left_out="vulkan;cuda;pjrt" archs=90 draws=4
-[ -z "$all" ] || slow=ON left_out= archs="75;80;86;89;90;100;120" draws=6
+slow=OFF left_out="vulkan;cuda;pjrt" archs=90
+[ -z "$all" ] || slow=ON left_out= archs="75;80;86;89;90;100;120"
 started=$SECONDS
 say() { echo; echo "== [$((SECONDS - started)) s] $*"; }
 sources() { git ls-files -- '*.c' '*.h' 2>/dev/null || find core layers backends augment plugins apps tests -name '*.[ch]'; }
@@ -57,7 +57,7 @@ sources | xargs clang-format --dry-run --Werror
 say "build: gcc, release, -Werror"
 build build
 say "tests"
-CVR_TEST_DRAWS=$draws run_tests build
+run_tests build
 say "build: address and undefined-behaviour sanitizers"
 build build-asan -DCVR_SANITIZE=address "-DCVR_LEFT_OUT=$left_out"
 say "tests under the address and undefined-behaviour sanitizers, one draw of each random case"

@@ -37,8 +37,9 @@ for m in l2 bn_scale taylor lamp fpgm random; do
 done
 expect 0 "" "$CVRUN" prune $run amount=0.5 scope=all
 grep -q '^  width: c1: 8 -> 4$' out.txt || fail "scope=all: $(cat out.txt)"
-expect 0 "" "$CVRUN" prune $run target=params:0.5 skip=fc1,c2
+expect 0 "" "$CVRUN" prune $run target=params:0.5 skip=fc1,c2,nosuch
 grep -q 'width: c2\|width: fc1' out.txt && fail "what is skipped goes: $(cat out.txt)"
+grep -q "prune.skip: nosuch: none of" out.txt || fail "a word that means no layer is not named: $(cat out.txt)"
 expect 0 "" "$CVRUN" prune $run amount=0.5 prune.layers='fc*'
 [ "$(grep -c '^  width: ' out.txt)" = 1 ] && grep -q '^  width: fc1: 16 -> 8$' out.txt || fail "layers=fc*: $(cat out.txt)"
 
@@ -90,6 +91,7 @@ expect 2 "is not a run folder" "$CVRUN" prune small.ini
 expect 2 "did you mean" "$CVRUN" prune $run method=l3
 expect 2 "that does not prune" "$CVRUN" prune $run method=ptq
 expect 2 "write macs:0.5, params:0.5 or time:0.5" "$CVRUN" prune $run target=half
+expect 2 "both say how much" "$CVRUN" prune $run target=macs:0.5 amount=0.3
 expect 2 "cannot be reached" "$CVRUN" prune $run target=macs:0.001
 expect 2 "no channels of this network may go" "$CVRUN" prune $run skip='*'
 expect 2 "only" "$CVRUN" prune $run method=l1_unstructured amount=1000000

@@ -34,6 +34,24 @@ static int skips(const prune_job *j, const cvr_channel_group *g) {
     return 0;
 }
 
+/* A word of prune.skip that means nothing here is more likely a slip than a wish. */
+static int32_t note_unused_skips(const prune_job *j, cvr_error *err) {
+    char word[200], text[300];
+    for (const char *p = j->settings->skip; *p;) {
+        p += strspn(p, ", ");
+        const size_t n = strcspn(p, ", ");
+        int used = n == 0;
+        (void)snprintf(word, sizeof word, "%.*s", (int)(n < sizeof word ? n : sizeof word - 1), p);
+        for (uint64_t i = 0; i < j->n_groups && !used; i++)
+            for (uint64_t k = 0; k < j->groups[i]->n_members && !used; k++)
+                used = prune_fits(word, j->groups[i]->members[k]->param);
+        (void)snprintf(text, sizeof text, "%s: none of the channels that could go is that layer's", word);
+        if (!used) CVR_TRY(j->c->note(j->c, "prune.skip", text, err));
+        p += n;
+    }
+    return CVR_OK;
+}
+
 static void choose_groups(const prune_job *j) {
     for (uint64_t i = 0; i < j->n_groups; i++) {
         const cvr_channel_group *g = j->groups[i];
@@ -112,6 +130,7 @@ static int32_t note_widths(const prune_job *j, cvr_error *err) {
 static int32_t run(prune_job *j, prune_score_fn score, cvr_error *err) {
     CVR_TRY(open_job(j, err));
     choose_groups(j);
+    CVR_TRY(note_unused_skips(j, err));
     if (score == prune_score_taylor) CVR_TRY(j->c->gradients(j->c, (uint64_t)j->settings->batches, err));
     CVR_TRY(score_groups(j, score, err));
     CVR_TRY(prune_reach_target(j, err));

@@ -94,7 +94,10 @@ static int32_t parse_target(const prune_settings *s, prune_target *t, cvr_error 
     } kinds[] = {{"macs", CVR_COST_MACS}, {"params", CVR_COST_PARAMS}, {"time", CVR_COST_SECONDS}};
     char end;
     *t = (prune_target){0};
-    if (s->amount > 0 && !*s->target) return CVR_OK;
+    if (s->amount > 0 && *s->target)
+        return cvr_fail(err, CVR_ERR_USAGE,
+                        "prune.amount and prune.target = %s both say how much; leave one of them out", s->target);
+    if (s->amount > 0) return CVR_OK;
     const char *text = *s->target ? s->target : "macs:0.5";
     if (sscanf(text, "%15[a-z]:%lf%c", t->word, &t->share, &end) == 2 && t->share > 0 && t->share < 1)
         for (size_t i = 0; i < 3; i++)
