@@ -28,8 +28,8 @@ static void put_tensor_head(onnx_model *m, const onnx_tensor *t, int64_t offset,
     const onnx_value *v = &m->values[t->value];
     char text[32];
     to->n = 0;
-    for (uint32_t i = 0; i < v->type.rank; i++) onnx_put_int(to, 1, v->type.shape[i]);
-    onnx_put_int(to, 2, cvr_onnx_type_of(v->type.dtype));
+    for (uint32_t i = 0; i < v->type->rank; i++) onnx_put_int(to, 1, v->type->shape[i]);
+    onnx_put_int(to, 2, cvr_onnx_type_of(v->type->dtype));
     onnx_put_text(to, 8, v->name);
     if (offset < 0) {
         onnx_put_length(to, 9, t->bytes);
@@ -82,7 +82,7 @@ static int32_t put_numbers(onnx_model *m, const onnx_tensor *t, cvr_error *err) 
         memcpy(numbers, t->data, t->bytes);
     else
         CVR_TRY_OUT(m->x->read(m->x, t->source, numbers, err));
-    if (turned) turn(&m->values[t->value].type, t->perm, numbers, turned);
+    if (turned) turn(m->values[t->value].type, t->perm, numbers, turned);
     CVR_TRY_OUT(m->x->put(m->x, turned ? turned : numbers, t->bytes, err));
 out:
     m->host->free(m->host, numbers);

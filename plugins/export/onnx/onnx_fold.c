@@ -25,7 +25,7 @@ static int32_t add(onnx_model *m, const onnx_tensor *from, const cvr_type *type,
 /* Reshape to sizes that are all given. */
 static int32_t reshaped(const onnx_model *m, const onnx_tensor *shape, const cvr_type *from, cvr_type *to) {
     const int64_t *sizes = shape ? shape->data : NULL;
-    const int64_t rank = sizes ? m->values[shape->value].type.shape[0] : 0;
+    const int64_t rank = sizes ? m->values[shape->value].type->shape[0] : 0;
     if (!sizes || rank < 1 || rank > (int64_t)CVR_MAX_RANK) return 0;
     cvr_type_set(to, from->dtype, (uint32_t)rank, sizes);
     for (int64_t i = 0; i < rank; i++)
@@ -38,7 +38,7 @@ int32_t onnx_fold_node(onnx_model *m, const cvr_onnx_node *n, int32_t *done, cvr
     cvr_type type;
     *done = 0;
     if (!from || n->domain || n->n_outputs != 1 || n->outputs[0]) return CVR_OK;
-    const cvr_type *is = &m->values[from->value].type;
+    const cvr_type *is = m->values[from->value].type;
     if (strcmp(n->type, "Transpose") == 0 && !from->permuted && n->n_attrs == 1 && n->attrs[0].n == is->rank) {
         int64_t shape[CVR_MAX_RANK];
         for (uint32_t i = 0; i < is->rank; i++) shape[i] = is->shape[n->attrs[0].ints[i]];

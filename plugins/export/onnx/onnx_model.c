@@ -56,13 +56,19 @@ int32_t onnx_new_value(onnx_model *m, const char *name, cvr_onnx_value *out, cvr
     if (!more) return onnx_no_memory(err);
     m->values = more;
     if (m->n_values == 0) memset(&more[m->n_values++], 0, sizeof *more);
+    const uint64_t bytes = sizeof(cvr_type) + CVR_MAX_RANK * sizeof(int64_t);
+    cvr_type *type = m->host->alloc(m->host, bytes, 64);
+    if (!type) return onnx_no_memory(err);
+    memset(type, 0, bytes);
     *out = (cvr_onnx_value)m->n_values;
-    memset(&more[m->n_values++], 0, sizeof *more);
+    memset(&more[m->n_values], 0, sizeof *more);
+    more[m->n_values].type = type;
+    more[m->n_values++].per_picture = (int64_t *)(void *)(type + 1);
     return name ? name_value(m, *out, name, err) : CVR_OK;
 }
 
 void onnx_set_type(onnx_model *m, cvr_onnx_value v, const cvr_export_value *like) {
-    m->values[v].type = *like->type;
+    *m->values[v].type = *like->type;
     memcpy(m->values[v].per_picture, like->per_picture, sizeof like->per_picture);
     m->values[v].has_type = 1;
 }
@@ -107,7 +113,7 @@ int32_t onnx_write_constant(const cvr_onnx *o, const cvr_type *type, const void 
     onnx_tensor t = {.bytes = bytes};
     for (uint64_t i = 0; i < m->n_tensors; i++) { /* one tensor for equal numbers */
         const onnx_tensor *old = &m->tensors[i];
-        const cvr_type *is = &m->values[old->value].type;
+        const cvr_type *is = m->values[old->value].type;
         if (!old->data || old->bytes != bytes || is->dtype != type->dtype || is->rank != type->rank ||
             memcmp(is->shape, type->shape, sizeof is->shape) != 0 || memcmp(old->data, data, bytes) != 0)
             continue;
@@ -242,15 +248,15 @@ void onnx_put_info(onnx_model *m, onnx_bytes *to, uint32_t field, cvr_onnx_value
     const onnx_value *is = &m->values[v];
     onnx_bytes *dim = &m->scratch[0], *shape = &m->scratch[1], *type = &m->scratch[2], *info = &m->scratch[3];
     shape->n = type->n = info->n = 0;
-    for (uint32_t i = 0; i < is->type.rank; i++) {
+    for (uint32_t i = 0; i < is->type->rank; i++) {
         dim->n = 0;
         if (!is->per_picture[i])
-            onnx_put_int(dim, 1, is->type.shape[i]);
+            onnx_put_int(dim, 1, is->type->shape[i]);
         else if (is->per_picture[i] == 1)
             onnx_put_text(dim, 2, "batch");
         onnx_put_message(shape, 1, dim);
     }
-    onnx_put_int(type, 1, cvr_onnx_type_of(is->type.dtype));
+    onnx_put_int(type, 1, cvr_onnx_type_of(is->type->dtype));
     onnx_put_message(type, 2, shape);
     dim->n = 0;
     onnx_put_message(dim, 1, type);
@@ -260,7 +266,10 @@ void onnx_put_info(onnx_model *m, onnx_bytes *to, uint32_t field, cvr_onnx_value
 }
 
 void onnx_model_clear(onnx_model *m) {
-    for (uint64_t v = 0; v < m->n_values; v++) m->host->free(m->host, m->values[v].name);
+    for (uint64_t v = 0; v < m->n_values; v++) {
+        m->host->free(m->host, m->values[v].name);
+        m->host->free(m->host, m->values[v].type);
+    }
     for (uint64_t i = 0; i < m->n_tensors; i++) m->host->free(m->host, m->tensors[i].data);
     m->host->free(m->host, m->values);
     m->host->free(m->host, m->tensors);

@@ -12,9 +12,9 @@ typedef struct onnx_attrs {
 } onnx_attrs;
 
 typedef struct onnx_value {
-    char *name; /* NULL: it gets one from the node that makes it */
-    cvr_type type;
-    int64_t per_picture[CVR_MAX_RANK];
+    char *name;     /* NULL: it gets one from the node that makes it */
+    cvr_type *type; /* stays where it is when values join, as ops' writers hold on to it; and so does per_picture */
+    int64_t *per_picture; /* of CVR_MAX_RANK axes, behind the type */
     int32_t has_type;
     int32_t made;       /* it is an input, or a node before makes it; tensors need no node */
     const char *wanted; /* of a stored value: the name that it gets when a node reads it */

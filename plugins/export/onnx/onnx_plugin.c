@@ -25,7 +25,7 @@ static int32_t takes(const cvr_op_desc *op) {
 
 static const cvr_type *type_of(const cvr_onnx *o, cvr_onnx_value v) {
     const onnx_model *m = o->ctx;
-    return v && v < m->n_values && m->values[v].has_type ? &m->values[v].type : NULL;
+    return v && v < m->n_values && m->values[v].has_type ? m->values[v].type : NULL;
 }
 
 static const int64_t *per_picture_of(const cvr_onnx *o, cvr_onnx_value v) {

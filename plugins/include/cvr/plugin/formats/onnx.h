@@ -180,8 +180,8 @@ static inline int32_t cvr_onnx_i64(const cvr_onnx *o, int64_t value, cvr_onnx_va
 static inline int32_t cvr_onnx_number(const cvr_onnx *o, uint32_t dtype, double value, cvr_onnx_value *out,
                                       cvr_error *err) {
     const float f = (float)value;
-    const int32_t i = (int32_t)value;
-    const int64_t l = (int64_t)value;
+    const int64_t l = dtype == CVR_F32 ? 0 : (int64_t)value; /* f32 may be infinite */
+    const int32_t i = (int32_t)l;
     const void *const data = dtype == CVR_F32 ? (const void *)&f : dtype == CVR_I32 ? (const void *)&i : &l;
     cvr_type t;
     cvr_type_set(&t, dtype, 0, NULL);
