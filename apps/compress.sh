@@ -8,9 +8,10 @@ apps/compress.sh RUN_DIR [out=FOLDER] [KEY=VALUE ...]
 
   out=FOLDER           where everything goes; RUN_DIR-compressed unless given
   prune=SETTINGS       of `cvrun prune`, "target=macs:0.5" unless given; prune=no leaves it out
-  distill=SETTINGS     of `cvrun distill`, "epochs=5 optim.lr=0.01" unless given; distill=no leaves it out
+  distill=SETTINGS     of `cvrun distill`, "epochs=5 optim.lr=0.01" unless given; distill=no leaves it out; for
+                       detectors "method=attention distill.layers=NAMES", as the default compares scores of classes
   quantize=SETTINGS    of `cvrun quantize`, "method=qat" unless given; quantize=no leaves it out
-  export=SETTINGS      of `cvrun export`, "format=onnx" unless given; export=no leaves it out
+  export=SETTINGS      of `cvrun export` to ONNX, such as "opset=13"; export=no leaves it out
   KEY=VALUE            settings of every step, such as backend.threads=2
 
 Several settings of a step stand in one word: distill="epochs=8 T=2 alpha=0.5". CVRUN names the program, else the one in
@@ -30,7 +31,7 @@ cvrun=$(realpath "$cvrun")
 run=$(realpath "$1")
 shift
 out=$run-compressed
-declare -A say=([prune]="target=macs:0.5" [distill]="epochs=5 optim.lr=0.01" [quantize]="method=qat" [export]="format=onnx")
+declare -A say=([prune]="target=macs:0.5" [distill]="epochs=5 optim.lr=0.01" [quantize]="method=qat" [export]="")
 common=()
 for word; do
   case $word in
@@ -124,9 +125,8 @@ if [ "${say[export]}" != no ]; then
   split export
   if [ ! -f "$out/model.onnx" ]; then
     echo "== export"
-    "$cvrun" export "$last" "${words[@]}" out="$out/model.part.onnx" "${common[@]}" >"$out/export.txt" 2>&1 9>&- ||
+    "$cvrun" export "$last" "${words[@]}" format=onnx out="$out/model.onnx" "${common[@]}" >"$out/export.txt" 2>&1 9>&- ||
       { code=$?; tail -n 5 "$out/export.txt" >&2; die "export: the whole log is $out/export.txt"; }
-    mv "$out/model.part.onnx" "$out/model.onnx"
   fi
 fi
 
