@@ -25,6 +25,7 @@ die() { echo "compress.sh: error: $*" >&2; exit "${code:-1}"; }
 case $1 in -h | --help | help) usage; exit 0 ;; esac
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cvrun=${CVRUN:-$here/../build/bin/cvrun}
+[ -x "$cvrun" ] || [ -z "${CVRUN:-}" ] || { code=2; die "CVRUN=$CVRUN is no program"; }
 [ -x "$cvrun" ] || cvrun=$(command -v cvrun) || die "there is no cvrun; build it, or set CVRUN"
 cvrun=$(realpath "$cvrun")
 [ -f "$1/config.ini" ] || { code=2; die "$1 is not a run folder: it has no config.ini"; }
@@ -88,7 +89,7 @@ took() {
 
 split() { read -ra words <<<"${say[$1]}"; }
 
-# perform STEP SUFFIX SETTINGS...: where the step has begun to train it goes on, in mid-epoch; else it begins anew. A run is
+# perform STEP SUFFIX SETTINGS...: where the step has begun to train it goes on, from its last checkpoint; else it begins anew. A run is
 # there from its config.ini on, which is written whole. Pruning always begins anew, as it may train several times, each
 # time after taking more away.
 perform() {
