@@ -8,9 +8,10 @@ apps/compress.sh RUN_DIR [out=FOLDER] [KEY=VALUE ...]
 
   out=FOLDER           where everything goes; RUN_DIR-compressed unless given
   prune=SETTINGS       of `cvrun prune`, "target=macs:0.5" unless given; prune=no leaves it out
-  distill=SETTINGS     of `cvrun distill`, "epochs=5 optim.lr=0.01" unless given; distill=no leaves it out
+  distill=SETTINGS     of `cvrun distill`, "epochs=5 optim.lr=0.01" unless given; distill=no leaves it out; for
+                       detectors "method=attention distill.layers=NAMES", as the default compares scores of classes
   quantize=SETTINGS    of `cvrun quantize`, "method=qat" unless given; quantize=no leaves it out
-  export=SETTINGS      of `cvrun export`, "format=onnx" unless given; export=no leaves it out
+  export=SETTINGS      of `cvrun export` to ONNX, such as "opset=13"; export=no leaves it out
   KEY=VALUE            settings of every step, such as backend.threads=2
 
 Several settings of a step stand in one word: distill="epochs=8 T=2 alpha=0.5". CVRUN names the program, else the one in
@@ -24,13 +25,14 @@ die() { echo "compress.sh: error: $*" >&2; exit "${code:-1}"; }
 case $1 in -h | --help | help) usage; exit 0 ;; esac
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cvrun=${CVRUN:-$here/../build/bin/cvrun}
+[ -x "$cvrun" ] || [ -z "${CVRUN:-}" ] || { code=2; die "CVRUN=$CVRUN is no program"; }
 [ -x "$cvrun" ] || cvrun=$(command -v cvrun) || die "there is no cvrun; build it, or set CVRUN"
 cvrun=$(realpath "$cvrun")
 [ -f "$1/config.ini" ] || { code=2; die "$1 is not a run folder: it has no config.ini"; }
 run=$(realpath "$1")
 shift
 out=$run-compressed
-declare -A say=([prune]="target=macs:0.5" [distill]="epochs=5 optim.lr=0.01" [quantize]="method=qat" [export]="format=onnx")
+declare -A say=([prune]="target=macs:0.5" [distill]="epochs=5 optim.lr=0.01" [quantize]="method=qat" [export]="")
 common=()
 for word; do
   case $word in
@@ -87,7 +89,7 @@ took() {
 
 split() { read -ra words <<<"${say[$1]}"; }
 
-# perform STEP SUFFIX SETTINGS...: where the step has begun to train it goes on, in mid-epoch; else it begins anew. A run is
+# perform STEP SUFFIX SETTINGS...: where the step has begun to train it goes on, from its last checkpoint; else it begins anew. A run is
 # there from its config.ini on, which is written whole. Pruning always begins anew, as it may train several times, each
 # time after taking more away.
 perform() {
@@ -124,9 +126,8 @@ if [ "${say[export]}" != no ]; then
   split export
   if [ ! -f "$out/model.onnx" ]; then
     echo "== export"
-    "$cvrun" export "$last" "${words[@]}" out="$out/model.part.onnx" "${common[@]}" >"$out/export.txt" 2>&1 9>&- ||
+    "$cvrun" export "$last" "${words[@]}" format=onnx out="$out/model.onnx" "${common[@]}" >"$out/export.txt" 2>&1 9>&- ||
       { code=$?; tail -n 5 "$out/export.txt" >&2; die "export: the whole log is $out/export.txt"; }
-    mv "$out/model.part.onnx" "$out/model.onnx"
   fi
 fi
 

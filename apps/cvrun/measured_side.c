@@ -86,15 +86,23 @@ static void print_ratio(const char *name, int digits, double a, double b, double
     print_row(name, x, y, ratio);
 }
 
+/* "2.00x smaller" or "2.00x larger"; nothing where the two are the same but for a hundredth. */
+static const char *times_smaller(uint64_t before, uint64_t after, char *text, size_t size) {
+    const double of = before && after ? (double)before / (double)after : 1;
+    text[0] = '\0';
+    if (of > 1.005) (void)snprintf(text, size, "%.2fx smaller", of);
+    if (of < 0.995) (void)snprintf(text, size, "%.2fx larger", 1 / of);
+    return text;
+}
+
 void measured_sides_print(const measured_side *a, const measured_side *b) {
     char x[32], y[32], ratio[32];
     print_row("", "before", "after", "");
     for (size_t i = 0; i < a->metrics.n && i < b->metrics.n; i++)
         print_ratio(a->metrics.names[i], 4, a->metrics.values[i], b->metrics.values[i], 0);
     print_ratio("MACs, millions", 2, a->one.macs / 1e6, b->one.macs / 1e6, 0);
-    (void)snprintf(ratio, sizeof ratio, "%.2fx smaller",
-                   b->file_bytes ? (double)a->file_bytes / (double)b->file_bytes : 0);
-    print_row("weights", cvr_bytes_text(a->file_bytes, x), cvr_bytes_text(b->file_bytes, y), ratio);
+    print_row("weights", cvr_bytes_text(a->file_bytes, x), cvr_bytes_text(b->file_bytes, y),
+              times_smaller(a->file_bytes, b->file_bytes, ratio, sizeof ratio));
     print_row("memory, batch 1", cvr_bytes_text(a->one.planned_bytes, x), cvr_bytes_text(b->one.planned_bytes, y), "");
     print_ratio("ms, batch 1", 3, 1e3 * a->one.seconds, 1e3 * b->one.seconds, a->one.seconds / b->one.seconds);
     print_ratio("ms, batch 32", 3, 1e3 * a->many.seconds, 1e3 * b->many.seconds, a->many.seconds / b->many.seconds);

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# What a teacher brings: a small residual network on Fashion-MNIST alone, and under a ResNet-18, three seeds each; the table that
-# docs/compression.md has. Stopped and called again it goes on.
+# What a teacher brings: a small residual network on Fashion-MNIST alone, and under a ResNet-18, three seeds each, as a
+# table. Stopped and called again it goes on.
 #   tests/bench/distill_gain.sh [FOLDER] [pictures=20000] [teacher_epochs=8] [epochs=12] [teach="distill.method=dkd distill.beta=2"]
-# About 50 minutes on two idle cores (Zen 5); a teacher's step costs 14 ms of a core a picture, its answer 4, the student's step 0.3.
+# A core (Zen 5) takes 14 ms a picture for a teacher's step, 4 for its answer and 0.3 for the student's step, so two take some 50 minutes.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-cvrun=${CVRUN:-$here/build/bin/cvrun}
+cvrun=$(realpath "${CVRUN:-$here/build/bin/cvrun}")
 folder=build/distill_gain pictures=20000 teacher_epochs=8 epochs=12 teach="distill.method=dkd distill.beta=2"
 for word; do
   case $word in

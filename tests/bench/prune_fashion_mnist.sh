@@ -6,9 +6,12 @@
 #
 # DATA is the folder with Fashion-MNIST's four idx files; further settings go to both commands: backend.name=cuda.
 set -euo pipefail
-cvrun=$(realpath "$1") data=$(realpath "$2") epochs=${3:-6} after=${4:-3}
-shift $(($# < 4 ? $# : 4))
+cvrun=$(realpath "$1") data=$(realpath "$2") epochs=6 after=3
+shift 2
+if [[ ${1:-} =~ ^[0-9]+$ ]]; then epochs=$1; shift; fi
+if [[ ${1:-} =~ ^[0-9]+$ ]]; then after=$1; shift; fi
 work=$(mktemp -d)
+echo "in $work"
 cd "$work"
 cat >resnet18.ini <<INI
 [run]

@@ -14,7 +14,11 @@ sed '/^\[net\]/,/^\[train\]/{/^\[train\]/!d}; s/^\[train\]/[model]\nname = resne
 top1() { sed -n 's/^top1 *\([0-9.]*\) *\([0-9.]*\).*/\1 \2/p' "$1"; }
 bad=0
 for net in demo resnet18; do
-  [ -d "runs/classify/$net" ] || "$cvrun" train $net.ini name=$net "$@"
+  if [ ! -f "runs/classify/$net/config.ini" ]; then
+    "$cvrun" train $net.ini name=$net "$@"
+  elif [ ! -f "runs/classify/$net/summary.json" ]; then
+    "$cvrun" train --resume "runs/classify/$net"
+  fi
   for method in ptq qat; do
     "$cvrun" quantize runs/classify/$net method=$method >$net-$method.txt
     read -r before after < <(top1 $net-$method.txt)

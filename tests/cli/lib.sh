@@ -78,11 +78,11 @@ has() {
   done
 }
 
-# left_out WHAT FEATURE: a test that this machine cannot run is named at the end of tests/run.sh
 # pjrt_plugin: the PJRT plugin to test with, or nothing. XLA's is not for programs with a sanitizer, which see leaks and races of its own.
 pjrt_plugin() {
   if ! grep -qE '__(asan|tsan)_init' "$CVRUN"; then echo "${CVR_PJRT_PLUGIN:-}"; fi
 }
+# left_out WHAT FEATURE: a test that this machine cannot run is named at the end of tests/run.sh
 left_out() {
   echo "left out: $1, since this machine lacks $2" >&2
   [ -z "${CVR_TEST_LEFT_OUT:-}" ] || echo "$1 ($2)" >>"$CVR_TEST_LEFT_OUT"

@@ -294,7 +294,7 @@ static int32_t give_masks(const mask_job *j, cvr_error *err) {
     }
     (void)snprintf(
         text, sizeof text,
-        "all of these: %lld of %lld, %.1f %%; the file's size and the speed stay the same, as zeros are stored "
+        "all of these: %lld of %lld, %.1f %%; neither the file nor the time becomes smaller, as zeros are stored "
         "and multiplied like other numbers: method=l1 makes networks smaller",
         (long long)zeros, (long long)all, 100 * (double)zeros / (double)all);
     return j->c->note(j->c, "sparsity", text, err);
