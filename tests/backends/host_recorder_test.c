@@ -157,6 +157,37 @@ Test(host_recorder, fills_and_copies) {
     be_right(), now.copies = 1, now.to = NULL, now.bytes = 0, goes_through(0);
 }
 
+static int32_t in_block(const void *device, uint64_t address) {
+    return address - (uint64_t)(uintptr_t)device < sizeof block;
+}
+
+/* Of addresses first and numbers behind them, those in the device's memory have to be in what the node touches. */
+Test(host_recorder, addresses) {
+    const uint64_t first = (uint64_t)(uintptr_t)block + 64;
+    const cvr_range range = {.struct_size = sizeof range, .address = block + 64, .bytes = 128};
+    const cvr_range *const touches[] = {&range};
+    const cvr_launch l = {.struct_size = sizeof l, .touches = touches, .n_touches = 1};
+    const struct {
+        uint64_t params[4];
+        const char *words; /* NULL: right */
+    } cases[] = {
+        {{first, 0, first + 127, 0}, NULL},
+        {{first, first + 128, 0, 0},
+         "acme_check: entry right gets an address, at byte 8 of its parameters, that is in"},
+        {{0, 0, 0, first - 1}, "at byte 24"},
+        {{first, 7, first + 128, 0}, NULL}, /* behind a number there is none */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cvr_error err = CVR_ERROR_INIT;
+        be_right(), now.d.params = cases[i].params;
+        const int32_t status = host_check_addresses("acme_check", &l, &now.d, block, in_block, &err);
+        cr_expect_eq(status, cases[i].words ? CVR_ERR_PLUGIN : CVR_OK, "case %zu: %s", i, err.message);
+        if (cases[i].words) cr_expect(strstr(err.message, cases[i].words), "case %zu: %s", i, err.message);
+    }
+    cr_expect_not(host_touches(&l, first - 1));
+    cr_expect_not(host_touches(&l, first + 128));
+}
+
 /* A record that takes no notice of being refused has failed; one without words is left to the core's. */
 Test(host_recorder, what_record_returns) {
     cvr_error err;
@@ -176,5 +207,6 @@ Test(host_recorder, payloads) {
     cr_expect_eq(record_now(&small, &err), CVR_ERR_PLUGIN);
     cr_expect_str_eq(err.message, "node on dev: the payload of kernel dev/acme.op is no cvr_device_fn with a `record`");
     cr_expect_eq(record_now(&empty, &err), CVR_ERR_PLUGIN);
+    cr_expect_eq(record_now(NULL, &err), CVR_ERR_PLUGIN);
     cr_expect_eq(now.reached, 0);
 }
