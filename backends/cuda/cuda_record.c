@@ -81,7 +81,7 @@ static int32_t record_call(const recorder *c, cvr_error *err) {
 
 static int32_t record_launch(const recorder *c, const cvr_recorder *table, cvr_error *err) {
     if (strcmp(c->launch->kernel->payload_kind, CVR_PAYLOAD_CUDA_LAUNCH) != 0)
-        return host_record_code(c->launch, table, "cuda", err);
+        return host_record_code(c->r->d->host, c->launch, table, "cuda", err);
     const int32_t status = record_call(c, err);
     return status == CVR_OK ? CVR_OK : host_launch_failed(c->launch, "cuda", status, err);
 }

@@ -127,7 +127,10 @@ static int32_t on_copy(const cvr_recorder *table, void *to, const void *from, ui
     return keep(c, status, err);
 }
 
-int32_t host_record_code(const cvr_launch *l, const cvr_recorder *inner, const char *backend, cvr_error *err) {
+int32_t host_record_code(const cvr_host *host, const cvr_launch *l, const cvr_recorder *inner, const char *backend,
+                         cvr_error *err) {
+    const cvr_launch_service *service = (const cvr_launch_service *)host->get(host, CVR_SERVICE_LAUNCHES);
+    const cvr_launch **current = service ? service->current(service) : NULL;
     const cvr_device_fn *fn =
         (const cvr_device_fn *)(l->flags & CVR_LAUNCH_PREPARES ? l->kernel->prepare : l->kernel->payload);
     checked_recorder c = {.inner = inner, .launch = l, .refused = CVR_ERROR_INIT};
@@ -138,6 +141,7 @@ int32_t host_record_code(const cvr_launch *l, const cvr_recorder *inner, const c
                             .fill = on_fill,
                             .copy = on_copy};
     int32_t status;
+    cvr_launch_note(current, l);
     if (!fn || fn->struct_size < sizeof *fn || !fn->record)
         status = cvr_fail(err, CVR_ERR_PLUGIN, "the payload of kernel %s/%s is no cvr_device_fn with a `record`",
                           l->kernel->backend, l->kernel->op);
@@ -147,5 +151,7 @@ int32_t host_record_code(const cvr_launch *l, const cvr_recorder *inner, const c
         if (err) *err = c.refused;
         status = (int32_t)c.refused.code;
     }
-    return status == CVR_OK ? CVR_OK : host_launch_failed(l, backend, status, err);
+    if (status != CVR_OK) return host_launch_failed(l, backend, status, err);
+    cvr_launch_note(current, NULL);
+    return CVR_OK;
 }

@@ -9,8 +9,10 @@
  * That one refuses what makes no sense for any device, and fills and copies beside what the launch touches. A `record`
  * that is refused something has failed, whatever it returns. `inner` gets checked requests, and an `err` that is never
  * NULL. A failure is CVR_ERR_PLUGIN or the kernel's own status, with the node in front of the message.
+ * CVR_SERVICE_LAUNCHES is told whose code runs, so that a crash names it.
  */
-int32_t host_record_code(const cvr_launch *l, const cvr_recorder *inner, const char *backend, cvr_error *err);
+int32_t host_record_code(const cvr_host *host, const cvr_launch *l, const cvr_recorder *inner, const char *backend,
+                         cvr_error *err);
 
 /* That a dispatch makes sense, and asks for no more than the device has; CVR_ERR_PLUGIN says what does not. It is what
  * requests that come through host_record_code have been asked. */

@@ -105,7 +105,7 @@ static int32_t record_all(vulkan_recording *r, cvr_error *err) {
                                 .copy = on_copy};
     for (c.index = 0; c.index < r->n_launches; c.index++) {
         c.launch = r->launches[c.index];
-        CVR_TRY(host_record_code(c.launch, &table, "vulkan", err));
+        CVR_TRY(host_record_code(r->d->host, c.launch, &table, "vulkan", err));
     }
     return CVR_OK;
 }

@@ -6,6 +6,7 @@
 
 static uint8_t block[256];
 static const uint8_t beside[64];
+static const cvr_launch *current; /* whose code runs, as the host is told */
 
 static struct {
     cvr_dispatch d;
@@ -15,7 +16,8 @@ static struct {
     void *to;
     const void *from;
     uint64_t bytes;
-    int reached; /* requests that came through */
+    const cvr_launch *launch; /* that records now */
+    int reached;              /* requests that came through */
 } now;
 
 /* ---- the backend's own recorder ---- */
@@ -48,6 +50,7 @@ static int32_t request(const cvr_recorder *r, cvr_error *err) {
 
 static int32_t record(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
     (void)a;
+    cr_expect_eq(current, now.launch);
     if (now.swallows) {
         (void)request(r, NULL);
         return now.status;
@@ -69,6 +72,21 @@ static void be_right(void) {
                            .threads = {64, 4, 1}};
 }
 
+/* ---- a host, who is told whose code runs ---- */
+
+static const cvr_launch **where(const cvr_launch_service *s) {
+    (void)s;
+    return &current;
+}
+
+static const void *get(const cvr_host *h, const char *service) {
+    static const cvr_launch_service launches = {.struct_size = sizeof launches, .current = where};
+    (void)h;
+    return strcmp(service, CVR_SERVICE_LAUNCHES) == 0 ? &launches : NULL;
+}
+
+static const cvr_host host = {.struct_size = sizeof host, .get = get};
+
 static int32_t record_now(const cvr_device_fn *fn, cvr_error *err) {
     const cvr_device_info info = {
         .struct_size = sizeof info, .shared_bytes = 1024, .group_threads = 256, .subgroup_min = 8, .subgroup_max = 32};
@@ -80,7 +98,10 @@ static int32_t record_now(const cvr_device_fn *fn, cvr_error *err) {
     const cvr_launch l = {
         .struct_size = sizeof l, .kernel = &kernel, .args = &args, .name = "node", .touches = touches, .n_touches = 1};
     cvr_error_init(err);
-    return host_record_code(&l, &inner, "dev", err);
+    now.launch = &l;
+    const int32_t status = host_record_code(&host, &l, &inner, "dev", err);
+    cr_expect(current == (status == CVR_OK ? NULL : &l), "who runs is told wrongly");
+    return status;
 }
 
 static const cvr_device_fn good = {sizeof good, record};
