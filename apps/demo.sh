@@ -6,7 +6,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 need_packages $BUILD_PACKAGES dataset-fashion-mnist
 echo "== building (the log is in $root/build/demo-build.log)"
 mkdir -p "$root/build"
-if ! { cmake -S "$root" -B "$root/build" -G Ninja -DCVR_TESTS=OFF && cmake --build "$root/build"; } >"$root/build/demo-build.log" 2>&1; then
+# Kernels for CUDA are compiled for the oldest GPU that they are for, which newer ones take as PTX: that saves two minutes.
+if ! { cmake -S "$root" -B "$root/build" -G Ninja -DCVR_TESTS=OFF -DCVR_CUDA_ARCHS=75 && cmake --build "$root/build"; } >"$root/build/demo-build.log" 2>&1; then
   tail -n 30 "$root/build/demo-build.log" >&2
   exit 1
 fi

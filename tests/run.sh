@@ -23,7 +23,7 @@ tsan_plugins+=";layer_image;layer_shape;fields;augment_basic;augment_colour;augm
 tsan_plugins+=";optimizers;schedulers;pass_fuse;pass_updates;gradient_clip;reports;weights_safetensors"
 
 # Under the sanitizers the tests of these backends are left to --all, as is machine code for other GPUs than one
-slow=OFF left_out="vulkan;cuda;pjrt;cpu_amx_bf16;cpu_amx_bf16x3;cpu_int8_amx" archs=90
+slow=OFF left_out="vulkan;cuda;pjrt;cpu_amx_bf16;cpu_amx_bf16x3;cpu_int8_amx" archs=75
 [ -z "$all" ] || slow=ON left_out= archs="75;80;86;89;90;100;120"
 started=$SECONDS
 say() { echo; echo "== [$((SECONDS - started)) s] $*"; }

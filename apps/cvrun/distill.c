@@ -1,4 +1,5 @@
 /* cvrun distill: trains a run's network further, under a teacher. */
+#include "compress_json.h"
 #include "cvrun.h"
 #include "measured_side.h"
 #include "run_folder.h"
@@ -22,7 +23,6 @@ static int32_t measure_run(const char *run, measured_side *to, cvr_error *err) {
 
 static int32_t write_json(const distilling *d, cvr_config *c, bool print, cvr_error *err) {
     cvr_text t = {0};
-    char *path = cvr_fs_join(d->folder, "compress.json");
     cvr_text_add(&t, "{\n  \"method\": ");
     cvr_text_add_json(&t, cvr_config_get(c, "distill", "method", NULL));
     cvr_text_add(&t, ",\n  \"teacher\": ");
@@ -32,12 +32,7 @@ static int32_t write_json(const distilling *d, cvr_config *c, bool print, cvr_er
     cvr_text_add(&t, ",\n");
     measured_side_json(&t, "after", &d->after);
     cvr_text_add(&t, "\n}\n");
-    const int32_t status =
-        path && !t.failed ? cvr_fs_write(path, t.s, t.n, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    if (status == CVR_OK && print) print_page(t.s);
-    cvr_text_clear(&t);
-    cvr_free(path);
-    return status;
+    return compress_json_write(d->folder, &t, print, err);
 }
 
 static int32_t measure(distilling *d, cvr_session *s, bool json, cvr_error *err) {

@@ -1,4 +1,5 @@
 /* cvrun prune: a network with fewer channels, or with zeros, from a trained run, and what that costs and brings. */
+#include "compress_json.h"
 #include "cvrun.h"
 #include "measured_side.h"
 #include "run_folder.h"
@@ -6,38 +7,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define MOST_NOTES 4096
-
-typedef struct prune_note {
-    char *what, *text;
-} prune_note;
-
 typedef struct pruning_run {
-    prune_note *notes;
-    size_t n, capacity;
+    compress_notes notes;
     measured_side before, untrained, after; /* `untrained`: before it was trained further, where it was */
     cvr_compress_result result;
     int64_t epochs, steps;
     double lr_factor;
     char target[64], amount[64], folder[4096], origin[4096];
 } pruning_run;
-
-static void take_note(void *ctx, const char *what, const char *text) {
-    pruning_run *p = ctx;
-    prune_note *more = p->n < MOST_NOTES ? cvr_grow(p->notes, p->n, &p->capacity, sizeof *more) : NULL;
-    if (!more) return;
-    p->notes = more;
-    more[p->n] = (prune_note){cvr_strdup(what), cvr_strdup(text)};
-    if (more[p->n].what && more[p->n].text) p->n++;
-}
-
-static void clear_notes(pruning_run *p) {
-    for (size_t i = 0; i < p->n; i++) {
-        cvr_free(p->notes[i].what);
-        cvr_free(p->notes[i].text);
-    }
-    p->n = 0;
-}
 
 /* ---- what came of it ---- */
 
@@ -52,27 +29,15 @@ static void describe(const pruning_run *p, cvr_text *t) {
     if (p->epochs) measured_side_json(t, "untrained", &p->untrained);
     if (p->epochs) cvr_text_add(t, ",\n");
     measured_side_json(t, "after", &p->after);
-    cvr_text_add(t, ",\n  \"notes\": [");
-    for (size_t i = 0; i < p->n; i++) {
-        cvr_text_add(t, "%s\n    {", i ? "," : "");
-        cvr_text_add_json(t, p->notes[i].what);
-        cvr_text_add(t, ": ");
-        cvr_text_add_json(t, p->notes[i].text);
-        cvr_text_add(t, "}");
-    }
-    cvr_text_add(t, "%s]\n}\n", p->n ? "\n  " : "");
+    cvr_text_add(t, ",\n  ");
+    compress_notes_json(t, &p->notes);
+    cvr_text_add(t, "\n}\n");
 }
 
 static int32_t write_json(const pruning_run *p, bool print, cvr_error *err) {
     cvr_text t = {0};
-    char *path = cvr_fs_join(p->folder, "compress.json");
     describe(p, &t);
-    const int32_t status =
-        path && !t.failed ? cvr_fs_write(path, t.s, t.n, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    if (status == CVR_OK && print) print_page(t.s);
-    cvr_text_clear(&t);
-    cvr_free(path);
-    return status;
+    return compress_json_write(p->folder, &t, print, err);
 }
 
 static void print_table(const pruning_run *p) {
@@ -84,7 +49,7 @@ static void print_table(const pruning_run *p) {
     for (size_t i = 0; p->epochs && i < p->untrained.metrics.n; i++)
         print_text("before it was trained further: %s %.4f\n", p->untrained.metrics.names[i],
                    p->untrained.metrics.values[i]);
-    for (size_t i = 0; i < p->n; i++) print_text("  %s: %s\n", p->notes[i].what, p->notes[i].text);
+    compress_notes_print(&p->notes);
 }
 
 /* ---- the new folder ---- */
@@ -168,8 +133,8 @@ static int32_t prune_step(const arguments *a, pruning_run *p, int64_t step, cvr_
     }
     if (first) CVR_TRY_OUT(measure_side(s, a->path, &p->before, err));
     if (first) CVR_TRY_OUT(run_folder_beside(a->path, "pruned", p->folder, sizeof p->folder, err));
-    const cvr_compress_options o = {.folder = p->folder, .note = take_note, .ctx = p};
-    clear_notes(p);
+    const cvr_compress_options o = {.folder = p->folder, .note = compress_notes_take, .ctx = &p->notes};
+    compress_notes_clear(&p->notes);
     CVR_TRY_OUT(cvr_session_prune(s, &o, &p->result, err));
     CVR_TRY_OUT(write_config(s, p, first, step + 1 == p->steps, err));
 out:
@@ -236,8 +201,7 @@ static int run_prune(const arguments *given) {
     if (status == CVR_OK) status = write_json(&p, a.json, &err);
     if (status == CVR_OK && !a.json) print_table(&p);
     if (status == CVR_OK && !a.json) print_text("%s\n", p.folder);
-    clear_notes(&p);
-    cvr_free(p.notes);
+    compress_notes_clear(&p.notes);
     measured_side_clear(&p.before);
     measured_side_clear(&p.untrained);
     measured_side_clear(&p.after);

@@ -1,33 +1,16 @@
 /* cvrun quantize: a network of 8-bit integers from a trained run, and what that costs and brings. */
+#include "compress_json.h"
 #include "cvrun.h"
 #include "measured_side.h"
 #include "run_folder.h"
 #include <stdlib.h>
 
-#define MOST_NOTES 4096
-
-typedef struct note {
-    char *what, *text;
-} note;
-
 typedef struct quantizing {
-    note *notes;
-    size_t n, capacity;
+    compress_notes notes;
     measured_side before, after;
     cvr_compress_result result;
     char folder[4096], origin[4096];
 } quantizing;
-
-/* ---- notes ---- */
-
-static void take_note(void *ctx, const char *what, const char *text) {
-    quantizing *q = ctx;
-    note *more = q->n < MOST_NOTES ? cvr_grow(q->notes, q->n, &q->capacity, sizeof *more) : NULL;
-    if (!more) return;
-    q->notes = more;
-    more[q->n] = (note){cvr_strdup(what), cvr_strdup(text)};
-    if (more[q->n].what && more[q->n].text) q->n++;
-}
 
 /* ---- the new folder ---- */
 
@@ -81,27 +64,15 @@ static void describe(const quantizing *q, cvr_text *t) {
     measured_side_json(t, "before", &q->before);
     cvr_text_add(t, ",\n");
     measured_side_json(t, "after", &q->after);
-    cvr_text_add(t, ",\n  \"notes\": [");
-    for (size_t i = 0; i < q->n; i++) {
-        cvr_text_add(t, "%s\n    {", i ? "," : "");
-        cvr_text_add_json(t, q->notes[i].what);
-        cvr_text_add(t, ": ");
-        cvr_text_add_json(t, q->notes[i].text);
-        cvr_text_add(t, "}");
-    }
-    cvr_text_add(t, "%s]\n}\n", q->n ? "\n  " : "");
+    cvr_text_add(t, ",\n  ");
+    compress_notes_json(t, &q->notes);
+    cvr_text_add(t, "\n}\n");
 }
 
 static int32_t write_json(const quantizing *q, bool print, cvr_error *err) {
     cvr_text t = {0};
-    char *path = cvr_fs_join(q->folder, "compress.json");
     describe(q, &t);
-    const int32_t status =
-        path && !t.failed ? cvr_fs_write(path, t.s, t.n, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    if (status == CVR_OK && print) print_page(t.s);
-    cvr_text_clear(&t);
-    cvr_free(path);
-    return status;
+    return compress_json_write(q->folder, &t, print, err);
 }
 
 static void print_table(const quantizing *q) {
@@ -112,7 +83,7 @@ static void print_table(const quantizing *q) {
         print_text("; calibrated on %lld of %lld training pictures", (long long)q->result.pictures,
                    (long long)q->result.of);
     print_text("\n");
-    for (size_t i = 0; i < q->n; i++) print_text("  %s: %s\n", q->notes[i].what, q->notes[i].text);
+    compress_notes_print(&q->notes);
 }
 
 /* ---- the command ---- */
@@ -134,7 +105,7 @@ static int32_t compress(const arguments *a, quantizing *q, cvr_error *err) {
     int32_t status = try_session(a, CVR_FOR_COMPRESSION, &s, err);
     if (status == CVR_OK) status = measure_side(s, a->path, &q->before, err);
     if (status == CVR_OK) status = run_folder_beside(a->path, "quantized", q->folder, sizeof q->folder, err);
-    const cvr_compress_options o = {.folder = q->folder, .note = take_note, .ctx = q};
+    const cvr_compress_options o = {.folder = q->folder, .note = compress_notes_take, .ctx = &q->notes};
     if (status == CVR_OK) status = cvr_session_compress(s, &o, &q->result, err);
     if (status == CVR_OK) status = write_config(s, a->path, q, err);
     if (status != CVR_OK && *q->folder) run_folder_discard(q->folder);
@@ -218,11 +189,7 @@ static int run_quantize(const arguments *given) {
     if (status == CVR_OK) status = write_json(&q, a.json, &err);
     if (status == CVR_OK && !a.json) print_table(&q);
     if (status == CVR_OK && !a.json) print_text("%s\n", q.folder);
-    for (size_t i = 0; i < q.n; i++) {
-        cvr_free(q.notes[i].what);
-        cvr_free(q.notes[i].text);
-    }
-    cvr_free(q.notes);
+    compress_notes_clear(&q.notes);
     measured_side_clear(&q.before);
     measured_side_clear(&q.after);
     for (size_t i = 0; i < a.n_settings; i++) cvr_text_clear(&own[i]);
