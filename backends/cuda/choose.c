@@ -97,7 +97,7 @@ static int take_kept(const library_opened *l, const char *key, library_offer *of
 
 typedef struct timing {
     double seconds;
-    uint32_t which, failed;
+    uint32_t which, reserved;
 } timing;
 
 static void say(const library_opened *l, const library_node *node, uint32_t level, const char *plan, const char *what) {

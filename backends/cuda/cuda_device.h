@@ -85,7 +85,7 @@ typedef struct cuda_device {
     double clock_seconds; /* it was recorded so long after the first time stamp of all */
     cuda_modules *modules;
     cuda_block *blocks;
-    uint64_t n_blocks, capacity, used;
+    uint64_t n_blocks, capacity;
     cuda_block *pins; /* host memory that is page-locked */
     uint64_t n_pins, pins_capacity;
     cuda_lab lab;
@@ -150,8 +150,8 @@ void cuda_modules_close(cuda_modules **m);
  */
 int32_t cuda_modules_get(cuda_modules *m, const cvr_code *code, const char *entry, uint32_t shared, cuda_function *out,
                          cvr_error *err);
-/* What is wrong with a dispatch (NULL: the dispatch is), or NULL. */
-const char *cuda_dispatch_bad(const cvr_dispatch *d, const cvr_device_info *info);
+/* What CUDA limits besides what host_recorder.h looks at. */
+int32_t cuda_check_threads(const cvr_dispatch *d, cvr_error *err);
 /* The entry's argument, f->argument bytes of `room`: parameters, constants, and 0 for constants that are not given. */
 int32_t cuda_argument_fill(const cvr_dispatch *d, const cuda_function *f, uint8_t *out, uint64_t room, cvr_error *err);
 /* NULL, or what is wrong with the bytes of a fatbin, as far as its header tells. */

@@ -34,7 +34,7 @@ int32_t cuda_driver_load(cuda_driver *d, cvr_error *err) {
     void *handle = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!handle)
         return cvr_fail(err, CVR_ERR_UNSUPPORTED,
-                        "cuda: there is no libcuda.so.1 on this machine; install NVIDIA's driver for the GPU");
+                        "cuda: libcuda.so.1 cannot be loaded (%.300s); install NVIDIA's driver for the GPU", dlerror());
     void *symbol = dlsym(handle, "cuGetProcAddress_v2");
     if (!symbol) return cvr_fail(err, CVR_ERR_UNSUPPORTED, "cuda: " OLD, "cuGetProcAddress_v2");
     memcpy(&get, &symbol, sizeof symbol);

@@ -2,6 +2,7 @@
  * Where plans of NVIDIA's libraries are tried before a program uses them: memory, copies that are waited for, and work
  * that is timed, all on the main lane. See libraries.h.
  */
+#include "../host/host_recorder.h"
 #include "cuda_device.h"
 
 /* ---- memory ---- */
@@ -65,10 +66,9 @@ static int32_t lab_run(void *ctx, int32_t (*enqueue)(void *work, void *stream, c
 
 static int32_t now_dispatch(const cvr_recorder *table, const cvr_dispatch *dispatch, cvr_error *err) {
     cuda_device *d = (cuda_device *)table->ctx;
-    const char *bad = cuda_dispatch_bad(dispatch, table->device);
     cuda_function f;
-    if (bad)
-        return cvr_fail(err, CVR_ERR_PLUGIN, "a dispatch whose %s is more than the device can do, or no sense", bad);
+    CVR_TRY(host_check_dispatch(dispatch, table->device, err));
+    CVR_TRY(cuda_check_threads(dispatch, err));
     CVR_TRY(cuda_modules_get(d->modules, dispatch->code, dispatch->entry, dispatch->shared_bytes, &f, err));
     uint8_t argument[2 * CVR_PARAMS_MOST];
     CVR_TRY(cuda_argument_fill(dispatch, &f, argument, sizeof argument, err));

@@ -50,7 +50,6 @@ int32_t cuda_alloc(cuda_device *d, uint64_t bytes, void **address, cvr_error *er
         return status;
     }
     d->blocks[d->n_blocks++] = (cuda_block){at, bytes};
-    d->used += bytes;
     *address = (void *)(uintptr_t)at;
     return CVR_OK;
 }
@@ -60,7 +59,6 @@ void cuda_free(cuda_device *d, const void *address) {
         if (d->blocks[i].address != (uint64_t)(uintptr_t)address) continue;
         (void)d->cu->CtxSetCurrent(d->context);
         (void)d->cu->MemFree(d->blocks[i].address);
-        d->used -= d->blocks[i].bytes;
         d->blocks[i] = d->blocks[--d->n_blocks];
         return;
     }

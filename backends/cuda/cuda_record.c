@@ -1,5 +1,6 @@
 /* From launches to commands. See cuda_recording.h. */
 #include "../host/host_backend.h"
+#include "../host/host_recorder.h"
 #include "cuda_recording.h"
 
 /* The recorder's context: the recording, and the launch whose kernel records now. */
@@ -21,52 +22,28 @@ static int32_t add_command(const recorder *c, const cuda_command *command, cvr_e
 
 /* ---- dispatches ---- */
 
-static int32_t touches(const cvr_launch *l, uint64_t address) {
-    for (uint32_t i = 0; i < l->n_touches; i++)
-        if (address - (uint64_t)(uintptr_t)l->touches[i]->address < l->touches[i]->bytes) return 1;
-    return 0;
-}
-
-/* With `cuda_check`. Parameters begin with addresses. Each of them has to be in a range that the node says it touches.
- */
-static int32_t check_addresses(const recorder *c, const cvr_dispatch *d, cvr_error *err) {
-    for (uint64_t at = 0; at + 8 <= d->params_size; at += 8) {
-        uint64_t address;
-        memcpy(&address, (const uint8_t *)d->params + at, sizeof address);
-        if (!address) continue;
-        if (!cuda_find(c->r->d, (const void *)(uintptr_t)address, 1)) break; /* numbers from here on */
-        if (touches(c->launch, address)) continue;
-        return cvr_fail(err, CVR_ERR_PLUGIN,
-                        "cuda_check: entry %.60s gets an address, at byte %llu of its parameters, that is in no input, "
-                        "output or workspace of the node",
-                        d->entry, (unsigned long long)at);
-    }
-    return CVR_OK;
-}
-
 static int32_t add_argument(cuda_recording *r, const cvr_dispatch *d, const cuda_function *f, uint64_t *at,
                             cvr_error *err) {
-    const uint64_t end = r->n_arguments + (f->argument + 15) / 16 * 16;
-    while (end > r->arguments_capacity) {
-        uint8_t *more =
-            (uint8_t *)host_grow(r->d->host, r->arguments, r->arguments_capacity, &r->arguments_capacity, 1);
-        if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-        r->arguments = more;
-    }
-    CVR_TRY(cuda_argument_fill(d, f, r->arguments + r->n_arguments, end - r->n_arguments, err));
+    const uint64_t bytes = (f->argument + 15) / 16 * 16;
+    uint8_t *more = (uint8_t *)host_grow_by(r->d->host, r->arguments, r->n_arguments, bytes, &r->arguments_capacity, 1);
+    if (!more && bytes) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    r->arguments = more;
+    CVR_TRY(cuda_argument_fill(d, f, r->arguments + r->n_arguments, bytes, err));
     *at = r->n_arguments;
-    r->n_arguments = end;
+    r->n_arguments += bytes;
     return CVR_OK;
+}
+
+static int32_t in_block(const void *device, uint64_t address) {
+    return cuda_find((const cuda_device *)device, (const void *)(uintptr_t)address, 1) != NULL;
 }
 
 static int32_t on_dispatch(const cvr_recorder *table, const cvr_dispatch *d, cvr_error *err) {
     const recorder *c = (const recorder *)table->ctx;
     cuda_command command = {.kind = CUDA_DISPATCH};
     cuda_function f;
-    const char *bad = cuda_dispatch_bad(d, table->device);
-    if (bad)
-        return cvr_fail(err, CVR_ERR_PLUGIN, "a dispatch whose %s is more than the device can do, or no sense", bad);
-    if (c->r->d->keys.check) CVR_TRY(check_addresses(c, d, err));
+    CVR_TRY(cuda_check_threads(d, err));
+    if (c->r->d->keys.check) CVR_TRY(host_check_addresses("cuda_check", c->launch, d, c->r->d, in_block, err));
     CVR_TRY(cuda_modules_get(c->r->d->modules, d->code, d->entry, d->shared_bytes, &f, err));
     CVR_TRY(add_argument(c->r, d, &f, &command.argument, err));
     command.function = f.handle;
@@ -78,18 +55,9 @@ static int32_t on_dispatch(const cvr_recorder *table, const cvr_dispatch *d, cvr
 
 /* ---- fills, copies ---- */
 
-static int32_t check_range(const recorder *c, const void *address, uint64_t bytes, cvr_error *err) {
-    if (cuda_find(c->r->d, address, bytes)) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_PLUGIN, "a fill or copy of %llu bytes at %p, which are not in one block",
-                    (unsigned long long)bytes, address);
-}
-
 static int32_t on_fill(const cvr_recorder *table, void *to, uint64_t bytes, uint32_t word, cvr_error *err) {
     const recorder *c = (const recorder *)table->ctx;
     const cuda_command command = {.kind = CUDA_FILL, .word = word, .to = (CUdeviceptr)(uintptr_t)to, .bytes = bytes};
-    if (bytes % 4 || (uintptr_t)to % 4) return cvr_fail(err, CVR_ERR_PLUGIN, "a fill of what is not made of words");
-    if (!bytes) return CVR_OK;
-    CVR_TRY(check_range(c, to, bytes, err));
     return add_command(c, &command, err);
 }
 
@@ -97,28 +65,25 @@ static int32_t on_copy(const cvr_recorder *table, void *to, const void *from, ui
     const recorder *c = (const recorder *)table->ctx;
     const cuda_command command = {
         .kind = CUDA_COPY, .to = (CUdeviceptr)(uintptr_t)to, .from = (CUdeviceptr)(uintptr_t)from, .bytes = bytes};
-    if (!bytes) return CVR_OK;
-    CVR_TRY(check_range(c, to, bytes, err));
-    CVR_TRY(check_range(c, from, bytes, err));
     return add_command(c, &command, err);
 }
 
 /* ---- all launches ---- */
 
-static int32_t record_launch(const recorder *c, const cvr_recorder *table, cvr_error *err) {
+static int32_t record_call(const recorder *c, cvr_error *err) {
     const cvr_kernel_desc *k = c->launch->kernel;
     const void *payload = c->launch->flags & CVR_LAUNCH_PREPARES ? k->prepare : k->payload;
-    if (strcmp(k->payload_kind, CVR_PAYLOAD_CUDA_LAUNCH) == 0) {
-        const cuda_command command = {.kind = CUDA_CALL, .call = (const cvr_cuda_launch *)payload};
-        if (!command.call || command.call->struct_size < sizeof *command.call || !command.call->launch)
-            return cvr_fail(err, CVR_ERR_PLUGIN, "the payload of kernel %s/%s is no cvr_cuda_launch", k->backend,
-                            k->op);
-        return add_command(c, &command, err);
-    }
-    const cvr_device_fn *fn = (const cvr_device_fn *)payload;
-    if (!fn || fn->struct_size < sizeof *fn || !fn->record)
-        return cvr_fail(err, CVR_ERR_PLUGIN, "the payload of kernel %s/%s is no cvr_device_fn", k->backend, k->op);
-    return fn->record(c->launch->args, table, err);
+    const cuda_command command = {.kind = CUDA_CALL, .call = (const cvr_cuda_launch *)payload};
+    if (!command.call || command.call->struct_size < sizeof *command.call || !command.call->launch)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "the payload of kernel %s/%s is no cvr_cuda_launch", k->backend, k->op);
+    return add_command(c, &command, err);
+}
+
+static int32_t record_launch(const recorder *c, const cvr_recorder *table, cvr_error *err) {
+    if (strcmp(c->launch->kernel->payload_kind, CVR_PAYLOAD_CUDA_LAUNCH) != 0)
+        return host_record_code(c->r->d->host, c->launch, table, "cuda", err);
+    const int32_t status = record_call(c, err);
+    return status == CVR_OK ? CVR_OK : host_launch_failed(c->launch, "cuda", status, err);
 }
 
 static int32_t record_all(cuda_recording *r, cvr_error *err) {
@@ -131,8 +96,7 @@ static int32_t record_all(cuda_recording *r, cvr_error *err) {
                                 .copy = on_copy};
     for (c.index = 0; c.index < r->n_launches; c.index++) {
         c.launch = r->launches[c.index];
-        const int32_t status = record_launch(&c, &table, err);
-        if (status != CVR_OK) return host_launch_failed(c.launch, "cuda", status, err);
+        CVR_TRY(record_launch(&c, &table, err));
     }
     return CVR_OK;
 }

@@ -2,6 +2,7 @@
  * The devices that are open, with their libraries and the plans of their nodes; and the kernels, which look up the plan
  * of their node. See libraries.h.
  */
+#include "../host/host_grow.h"
 #include "library_kernels.h"
 
 #include <pthread.h>
@@ -29,12 +30,6 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- devices ---- */
 
-static void *get_memory(const cvr_host *host, uint64_t bytes) {
-    void *p = host->alloc(host, bytes, 16);
-    if (p) memset(p, 0, bytes);
-    return p;
-}
-
 /* Told once per device: which libraries compute, or why one does not. */
 static void open_library(opened_device *d, const library_desc *library) {
     const cvr_host *host = d->place.host;
@@ -51,9 +46,9 @@ static void open_library(opened_device *d, const library_desc *library) {
 }
 
 static int32_t open_device(const library_place *place, cvr_error *err) {
-    opened_device *d = (opened_device *)get_memory(place->host, sizeof *d);
+    opened_device *d = (opened_device *)place->host->alloc(place->host, sizeof *d, 16);
     if (!d) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    d->place = *place;
+    *d = (opened_device){.place = *place};
     for (const library_desc *const *l = library_all; *l; l++) open_library(d, *l);
     (void)pthread_mutex_lock(&lock);
     d->next = devices;
@@ -106,26 +101,20 @@ static const library_opened *find_library(const opened_device *d, const library_
 
 /* ---- nodes ---- */
 
+/* Behind the others; it counts once its choice is made. */
 static settled *add_node(opened_device *d, const char *key, cvr_error *err) {
     const cvr_host *host = d->place.host;
     const size_t n = strlen(key) + 1;
-    if (d->n_nodes == d->room) {
-        const uint64_t room = d->room ? 2 * d->room : 64;
-        settled *more = (settled *)get_memory(host, room * sizeof *more);
-        if (!more) goto full;
-        if (d->n_nodes) memcpy(more, d->nodes, d->n_nodes * sizeof *more);
-        host->free(host, d->nodes);
-        d->nodes = more;
-        d->room = room;
+    settled *more = (settled *)host_grow(host, d->nodes, d->n_nodes, &d->room, sizeof *more);
+    if (more) d->nodes = more;
+    char *copy = more ? (char *)host->alloc(host, n, 16) : NULL;
+    if (!copy) {
+        (void)cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+        return NULL;
     }
-    settled *s = &d->nodes[d->n_nodes];
-    s->key = (char *)get_memory(host, n);
-    if (!s->key) goto full;
-    memcpy(s->key, key, n);
-    return s;
-full:
-    (void)cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    return NULL;
+    memcpy(copy, key, n);
+    more[d->n_nodes] = (settled){.key = copy};
+    return &more[d->n_nodes];
 }
 
 /* With the lock held. NULL with an error where nothing can be settled. */
@@ -208,10 +197,9 @@ int32_t library_launch(const library_kernel *k, const cvr_kernel_args *a, void *
     const settled *found = look_up(&(const library_node){k->op, &s}, err);
     const library_opened *by = found ? found->by : NULL;
     void *plan = found ? found->choice.candidate.plan : NULL;
-    (void)pthread_mutex_unlock(&lock);
-    if (!found) return CVR_ERR_UNSUPPORTED;
-    if (!plan) return cvr_fail(err, CVR_ERR_UNSUPPORTED, "%.300s", found->choice.reason);
-    return by->library->enqueue(by->self, plan, a, stream, err);
+    if (found && !plan) (void)cvr_fail(err, CVR_ERR_UNSUPPORTED, "%.300s", found->choice.reason);
+    (void)pthread_mutex_unlock(&lock); /* nodes that others settle may move `found` from here on */
+    return plan ? by->library->enqueue(by->self, plan, a, stream, err) : CVR_ERR_UNSUPPORTED;
 }
 
 int32_t cuda_libraries_add_kernels(const cvr_registrar *r, cvr_error *err) {

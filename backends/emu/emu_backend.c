@@ -129,19 +129,16 @@ static int32_t emu_record(void *self, const cvr_record_request *request, void **
     emu_list_init(list, d->host);
     list->fence = &d->fence;
     list->service = (const cvr_launch_service *)d->host->get(d->host, CVR_SERVICE_LAUNCHES);
-    const cvr_launch **current = list->service ? list->service->current(list->service) : NULL;
     const cvr_recorder recorder = emu_recorder(list, &d->info);
     for (uint64_t i = 0; i < request->n_launches; i++) {
         const cvr_launch *l = request->launches[i];
         list->name = l->name;
         list->launch = l;
-        cvr_launch_note(current, l);
-        const int32_t status = host_record_code(l, &recorder, "emu", err);
+        const int32_t status = host_record_code(d->host, l, &recorder, "emu", err);
         if (status == CVR_OK) continue;
         emu_discard(self, list);
         return status;
     }
-    cvr_launch_note(current, NULL);
     *recording = list;
     return CVR_OK;
 }

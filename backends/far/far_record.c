@@ -159,7 +159,7 @@ static int32_t record_code(far_device *d, far_launch *own, const cvr_launch *l, 
                       .d = d,
                       .l = own};
     r.table.ctx = &r;
-    return host_record_code(l, &r.table, "far", err);
+    return host_record_code(d->host, l, &r.table, "far", err);
 }
 
 static void *host_of(uint64_t address) {
@@ -190,7 +190,6 @@ static int32_t run_step(const cvr_host *host, const far_step *s, cvr_error *err)
 /* ---- recordings ---- */
 
 static int32_t record_all(far_device *d, const cvr_record_request *request, far_recording *r, cvr_error *err) {
-    const cvr_launch **current = r->service ? r->service->current(r->service) : NULL;
     for (uint64_t i = 0; i < request->n_launches; i++) {
         const cvr_launch *l = request->launches[i];
         far_launch *own = &r->all[i];
@@ -198,10 +197,7 @@ static int32_t record_all(far_device *d, const cvr_record_request *request, far_
             CVR_TRY(far_check_range(d, l->touches[k]->address, l->touches[k]->bytes, l->name, err));
         CVR_TRY(translate(d, l, own, err));
         r->launches[i] = &own->launch;
-        if (strcmp(l->kernel->payload_kind, CVR_PAYLOAD_FAR_FN) != 0) continue;
-        cvr_launch_note(current, l);
-        CVR_TRY(record_code(d, own, l, err));
-        cvr_launch_note(current, NULL);
+        if (strcmp(l->kernel->payload_kind, CVR_PAYLOAD_FAR_FN) == 0) CVR_TRY(record_code(d, own, l, err));
     }
     return CVR_OK;
 }

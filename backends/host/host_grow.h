@@ -5,16 +5,23 @@
 #include <cvr/plugin/host.h>
 #include <string.h>
 
-/* Room for one more item of `size` bytes in an array of n: the array itself, or a larger copy in its place. NULL: there
- * is no memory, and the array is as it was. */
-static inline void *host_grow(const cvr_host *host, void *items, uint64_t n, uint64_t *capacity, uint64_t size) {
-    if (n < *capacity) return items;
-    void *more = host->alloc(host, (2 * n + 16) * size, 64);
+/* Room for `wanted` more items of `size` bytes in an array of n: the array itself, or a larger copy in its place. NULL:
+ * there is no memory, and the array is as it was. */
+static inline void *host_grow_by(const cvr_host *host, void *items, uint64_t n, uint64_t wanted, uint64_t *capacity,
+                                 uint64_t size) {
+    const uint64_t larger = 2 * n + 15 + wanted;
+    if (n + wanted <= *capacity) return items;
+    void *more = host->alloc(host, larger * size, 64);
     if (!more) return NULL;
     if (n) memcpy(more, items, n * size);
     host->free(host, items);
-    *capacity = 2 * n + 16;
+    *capacity = larger;
     return more;
+}
+
+/* Room for one more. */
+static inline void *host_grow(const cvr_host *host, void *items, uint64_t n, uint64_t *capacity, uint64_t size) {
+    return host_grow_by(host, items, n, 1, capacity, size);
 }
 
 #endif

@@ -37,7 +37,7 @@ static int32_t check_grid(const cvr_dispatch *d, const cvr_device_info *info, cv
     return CVR_OK;
 }
 
-static int32_t check_dispatch(const cvr_dispatch *d, const cvr_device_info *info, cvr_error *err) {
+int32_t host_check_dispatch(const cvr_dispatch *d, const cvr_device_info *info, cvr_error *err) {
     if (!d || d->struct_size < sizeof *d)
         return cvr_fail(err, CVR_ERR_PLUGIN, "the dispatch is NULL, or its `struct_size` is too small");
     CVR_TRY(check_code(d, err));
@@ -50,6 +50,29 @@ static int32_t check_dispatch(const cvr_dispatch *d, const cvr_device_info *info
     if (d->subgroup && (d->subgroup < info->subgroup_min || d->subgroup > info->subgroup_max))
         return cvr_fail(err, CVR_ERR_PLUGIN, "entry %.60s: subgroups of %u threads; the device has %u to %u", d->entry,
                         d->subgroup, info->subgroup_min, info->subgroup_max);
+    return CVR_OK;
+}
+
+/* ---- what the launch touches ---- */
+
+int32_t host_touches(const cvr_launch *l, uint64_t address) {
+    for (uint32_t i = 0; i < l->n_touches; i++)
+        if (address - (uint64_t)(uintptr_t)l->touches[i]->address < l->touches[i]->bytes) return 1;
+    return 0;
+}
+
+int32_t host_check_addresses(const char *key, const cvr_launch *l, const cvr_dispatch *d, const void *device,
+                             int32_t (*in_block)(const void *device, uint64_t address), cvr_error *err) {
+    for (uint64_t at = 0; at + 8 <= d->params_size; at += 8) {
+        uint64_t address;
+        memcpy(&address, (const uint8_t *)d->params + at, sizeof address);
+        if (!address || host_touches(l, address)) continue;
+        if (!in_block(device, address)) break; /* numbers from here on */
+        return cvr_fail(err, CVR_ERR_PLUGIN,
+                        "%s: entry %.60s gets an address, at byte %llu of its parameters, that is in no input, output "
+                        "or workspace of the node",
+                        key, d->entry, (unsigned long long)at);
+    }
     return CVR_OK;
 }
 
@@ -77,7 +100,7 @@ static int32_t keep(checked_recorder *c, int32_t status, const cvr_error *err) {
 static int32_t on_dispatch(const cvr_recorder *table, const cvr_dispatch *d, cvr_error *given) {
     checked_recorder *c = (checked_recorder *)table->ctx;
     cvr_error own = CVR_ERROR_INIT, *err = given ? given : &own;
-    int32_t status = check_dispatch(d, table->device, err);
+    int32_t status = host_check_dispatch(d, table->device, err);
     if (status == CVR_OK) status = c->inner->dispatch(c->inner, d, err);
     return keep(c, status, err);
 }
@@ -104,7 +127,10 @@ static int32_t on_copy(const cvr_recorder *table, void *to, const void *from, ui
     return keep(c, status, err);
 }
 
-int32_t host_record_code(const cvr_launch *l, const cvr_recorder *inner, const char *backend, cvr_error *err) {
+int32_t host_record_code(const cvr_host *host, const cvr_launch *l, const cvr_recorder *inner, const char *backend,
+                         cvr_error *err) {
+    const cvr_launch_service *service = (const cvr_launch_service *)host->get(host, CVR_SERVICE_LAUNCHES);
+    const cvr_launch **current = service ? service->current(service) : NULL;
     const cvr_device_fn *fn =
         (const cvr_device_fn *)(l->flags & CVR_LAUNCH_PREPARES ? l->kernel->prepare : l->kernel->payload);
     checked_recorder c = {.inner = inner, .launch = l, .refused = CVR_ERROR_INIT};
@@ -115,7 +141,8 @@ int32_t host_record_code(const cvr_launch *l, const cvr_recorder *inner, const c
                             .fill = on_fill,
                             .copy = on_copy};
     int32_t status;
-    if (fn->struct_size < sizeof *fn || !fn->record)
+    cvr_launch_note(current, l);
+    if (!fn || fn->struct_size < sizeof *fn || !fn->record)
         status = cvr_fail(err, CVR_ERR_PLUGIN, "the payload of kernel %s/%s is no cvr_device_fn with a `record`",
                           l->kernel->backend, l->kernel->op);
     else
@@ -124,5 +151,7 @@ int32_t host_record_code(const cvr_launch *l, const cvr_recorder *inner, const c
         if (err) *err = c.refused;
         status = (int32_t)c.refused.code;
     }
-    return status == CVR_OK ? CVR_OK : host_launch_failed(l, backend, status, err);
+    if (status != CVR_OK) return host_launch_failed(l, backend, status, err);
+    cvr_launch_note(current, NULL);
+    return CVR_OK;
 }

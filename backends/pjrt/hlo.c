@@ -68,7 +68,7 @@ const char *hlo_type(hlo_value v, char *text) {
     return text;
 }
 
-static hlo_value named(hlo *h, hlo_value type) {
+hlo_value hlo_new(hlo *h, hlo_value type) {
     type.id = h->next++;
     type.part = 0;
     return type;
@@ -167,7 +167,7 @@ static void put_number(hlo *h, uint32_t dtype, double value) {
 
 hlo_value hlo_fill(hlo *h, hlo_value like, double value) {
     char name[HLO_TEXT], type[HLO_TEXT];
-    const hlo_value v = named(h, like);
+    const hlo_value v = hlo_new(h, like);
     hlo_put(h, "    %s = stablehlo.constant dense<", hlo_name(v, name));
     put_number(h, v.dtype, value);
     hlo_put(h, "> : %s\n", hlo_type(v, type));
@@ -180,7 +180,7 @@ hlo_value hlo_scalar(hlo *h, uint32_t dtype, double value) {
 
 hlo_value hlo_integer(hlo *h, uint32_t dtype, int64_t value) {
     char name[HLO_TEXT], type[HLO_TEXT];
-    const hlo_value v = named(h, (hlo_value){.dtype = dtype});
+    const hlo_value v = hlo_new(h, (hlo_value){.dtype = dtype});
     hlo_put(h, "    %s = stablehlo.constant dense<", hlo_name(v, name));
     if (dtype == HLO_U64)
         hlo_put(h, "%llu", (unsigned long long)value);
@@ -196,7 +196,7 @@ hlo_value hlo_f32(hlo *h, double value) {
 
 hlo_value hlo_iota(hlo *h, uint32_t dtype, hlo_value shape, uint32_t axis) {
     char name[HLO_TEXT], type[HLO_TEXT];
-    hlo_value v = named(h, shape);
+    hlo_value v = hlo_new(h, shape);
     v.dtype = dtype;
     hlo_put(h, "    %s = stablehlo.iota dim = %u : %s\n", hlo_name(v, name), axis, hlo_type(v, type));
     return v;
@@ -222,7 +222,7 @@ static void put_table(hlo *h, hlo_value v, const float *f, const int32_t *n) {
 
 static hlo_value table(hlo *h, uint32_t dtype, const float *f, const int32_t *n, uint32_t rank, const int64_t *shape) {
     char name[HLO_TEXT], type[HLO_TEXT];
-    const hlo_value v = named(h, shaped(dtype, rank, shape));
+    const hlo_value v = hlo_new(h, shaped(dtype, rank, shape));
     hlo_put(h, "    %s = stablehlo.constant dense<", hlo_name(v, name));
     put_table(h, v, f, n);
     hlo_put(h, "> : %s\n", hlo_type(v, type));
@@ -240,7 +240,7 @@ hlo_value hlo_table_i32(hlo *h, const int32_t *values, uint32_t rank, const int6
 
 hlo_value hlo_unary(hlo *h, const char *op, hlo_value a) {
     char x[HLO_TEXT], y[HLO_TEXT], type[HLO_TEXT];
-    const hlo_value v = named(h, a);
+    const hlo_value v = hlo_new(h, a);
     hlo_put(h, "    %s = stablehlo.%s %s : %s\n", hlo_name(v, y), op, hlo_name(a, x), hlo_type(a, type));
     return v;
 }
@@ -254,7 +254,7 @@ static void even_out(hlo *h, hlo_value *a, hlo_value *b) {
 hlo_value hlo_binary(hlo *h, const char *op, hlo_value a, hlo_value b) {
     char x[HLO_TEXT], y[HLO_TEXT], z[HLO_TEXT], type[HLO_TEXT];
     even_out(h, &a, &b);
-    const hlo_value v = named(h, a);
+    const hlo_value v = hlo_new(h, a);
     hlo_put(h, "    %s = stablehlo.%s %s, %s : %s\n", hlo_name(v, z), op, hlo_name(a, x), hlo_name(b, y),
             hlo_type(a, type));
     return v;
@@ -279,7 +279,7 @@ hlo_value hlo_scale(hlo *h, hlo_value a, double factor) {
 hlo_value hlo_compare(hlo *h, const char *how, hlo_value a, hlo_value b) {
     char x[HLO_TEXT], y[HLO_TEXT], z[HLO_TEXT], type[HLO_TEXT], result[HLO_TEXT];
     even_out(h, &a, &b);
-    hlo_value v = named(h, a);
+    hlo_value v = hlo_new(h, a);
     v.dtype = HLO_BOOL;
     const int is_unsigned = a.dtype == CVR_U8 || a.dtype >= HLO_BOOL;
     const char *kind = is_float(a.dtype) ? "FLOAT" : is_unsigned ? "UNSIGNED" : "SIGNED";
@@ -293,7 +293,7 @@ hlo_value hlo_select(hlo *h, hlo_value which, hlo_value yes, hlo_value no) {
     even_out(h, &yes, &no);
     even_out(h, &which, &yes);
     even_out(h, &which, &no);
-    const hlo_value v = named(h, yes);
+    const hlo_value v = hlo_new(h, yes);
     hlo_put(h, "    %s = stablehlo.select %s, %s, %s : %s, %s\n", hlo_name(v, z), hlo_name(which, p), hlo_name(yes, x),
             hlo_name(no, y), hlo_type(which, choice), hlo_type(yes, type));
     return v;
@@ -303,7 +303,7 @@ static hlo_value retyped(hlo *h, const char *op, hlo_value a, uint32_t dtype) {
     char x[HLO_TEXT], y[HLO_TEXT], from[HLO_TEXT], to[HLO_TEXT];
     hlo_value v;
     if (a.dtype == dtype) return a;
-    v = named(h, a);
+    v = hlo_new(h, a);
     v.dtype = dtype;
     hlo_put(h, "    %s = stablehlo.%s %s : (%s) -> %s\n", hlo_name(v, y), op, hlo_name(a, x), hlo_type(a, from),
             hlo_type(v, to));

@@ -40,6 +40,8 @@ int32_t hlo_end(hlo *h);
 void hlo_result(hlo *h, hlo_value v);
 /* The emitter cannot: one line why. */
 void hlo_fail(hlo *h, const char *format, ...) CVR_PRINTF(2, 3);
+/* A value of this type and shape under the next name, for a statement that defines it. */
+hlo_value hlo_new(hlo *h, hlo_value type);
 /* Text as it stands. */
 void hlo_put(hlo *h, const char *format, ...) CVR_PRINTF(2, 3);
 /* "%12" and "tensor<2x3xf32>", in a buffer of the caller's. */
@@ -151,6 +153,10 @@ void hlo_sort(hlo *h, hlo_value *key, hlo_value *with);
 /* The functions of elementwise programs, to the rounding of the reference. */
 hlo_value hlo_step(hlo *h, uint32_t code, const hlo_value v[4]);
 hlo_value hlo_sigmoid(hlo *h, hlo_value a);
+/* v^exponent; 0 and 2 do without a power. */
+hlo_value hlo_power(hlo *h, hlo_value v, double exponent);
+/* 1 / sqrt(var + eps) */
+hlo_value hlo_invstd(hlo *h, hlo_value var, double eps);
 /* log(1 + exp(a)) */
 hlo_value hlo_softplus(hlo *h, hlo_value a);
 /* CVR_ACTIVATION_* of ops/norm.h, and its gradient where y = activation(x); silu's takes x. */

@@ -86,6 +86,15 @@ hlo_value hlo_sigmoid(hlo *h, hlo_value a) {
     return hlo_div(h, one, hlo_add(h, one, hlo_unary(h, "exponential", hlo_unary(h, "negate", a))));
 }
 
+hlo_value hlo_power(hlo *h, hlo_value v, double exponent) {
+    if (exponent == 0) return hlo_fill(h, v, 1);
+    return exponent == 2 ? hlo_mul(h, v, v) : hlo_binary(h, "power", v, hlo_f32(h, exponent));
+}
+
+hlo_value hlo_invstd(hlo *h, hlo_value var, double eps) {
+    return hlo_div(h, hlo_f32(h, 1), hlo_unary(h, "sqrt", hlo_add(h, var, hlo_f32(h, eps))));
+}
+
 hlo_value hlo_softplus(hlo *h, hlo_value a) {
     const hlo_value size = hlo_unary(h, "negate", hlo_unary(h, "abs", a));
     const hlo_value rest = hlo_unary(h, "log_plus_one", hlo_unary(h, "exponential", size));

@@ -2,12 +2,6 @@
 #include "hlo.h"
 #include <math.h>
 
-static hlo_value named(hlo *h, hlo_value type) {
-    type.id = h->next++;
-    type.part = 0;
-    return type;
-}
-
 /* ---- reductions ---- */
 
 /* What an operation leaves everything as it is with. */
@@ -38,7 +32,7 @@ hlo_value hlo_reduce(hlo *h, const char *op, hlo_value a, uint32_t axes) {
     for (uint32_t i = 0; i < a.rank; i++)
         if (!(axes >> i & 1)) v.shape[v.rank++] = a.shape[i];
     const hlo_value with = neutral(h, op, a.dtype);
-    v = named(h, v);
+    v = hlo_new(h, v);
     hlo_put(h, "    %s = stablehlo.reduce(%s init: %s) applies stablehlo.%s across dimensions = [", hlo_name(v, y),
             hlo_name(a, x), hlo_name(with, w), op);
     for (uint32_t i = 0; i < a.rank; i++) {
@@ -67,7 +61,7 @@ hlo_value hlo_reduce_window(hlo *h, const char *op, hlo_value a, const hlo_windo
         const int64_t base = (a.shape[1 + i] - 1) * w->base[i] + 1 + w->low[i] + w->high[i];
         v.shape[1 + i] = (base - (w->size[i] - 1) * w->dilation[i] - 1) / w->step[i] + 1;
     }
-    v = named(h, v);
+    v = hlo_new(h, v);
     (void)hlo_type(with, scalar);
     hlo_put(h, "    %s = \"stablehlo.reduce_window\"(%s, %s) <{", hlo_name(v, y), hlo_name(a, x), hlo_name(with, z));
 #define LIST(name_, field_)                                                                                            \
@@ -96,7 +90,7 @@ hlo_value hlo_dot(hlo *h, hlo_value a, hlo_value b, uint32_t n_batch, uint32_t o
         if (i != of_a) v.shape[v.rank++] = a.shape[i];
     for (uint32_t i = n_batch; i < b.rank; i++)
         if (i != of_b) v.shape[v.rank++] = b.shape[i];
-    v = named(h, v);
+    v = hlo_new(h, v);
     hlo_put(h, "    %s = stablehlo.dot_general %s, %s,", hlo_name(v, z), hlo_name(a, x), hlo_name(b, y));
     for (int side = 0; side < 2 && n_batch; side++) {
         hlo_put(h, side ? " x [" : " batching_dims = [");
@@ -111,7 +105,7 @@ hlo_value hlo_dot(hlo *h, hlo_value a, hlo_value b, uint32_t n_batch, uint32_t o
 
 hlo_value hlo_convolve(hlo *h, hlo_value x, hlo_value w, const hlo_convolution *c) {
     char nx[HLO_TEXT], nw[HLO_TEXT], ny[HLO_TEXT], tx[HLO_TEXT], tw[HLO_TEXT], ty[HLO_TEXT];
-    const hlo_value v = named(h, c->result);
+    const hlo_value v = hlo_new(h, c->result);
     const char *precision = x.dtype == CVR_F32 ? "HIGHEST" : "DEFAULT";
 #define PAIR(field_) (long long)c->field_[0], (long long)c->field_[1]
     hlo_put(h, "    %s = stablehlo.convolution(%s, %s) dim_numbers = %s, ", hlo_name(v, ny), hlo_name(x, nx),
@@ -138,7 +132,7 @@ static hlo_value gather(hlo *h, hlo_value a, hlo_value index, uint32_t batched) 
         if (v.rank == HLO_RANK) hlo_fail(h, "a look-up of too many axes");
         v.shape[v.rank++ % HLO_RANK] = a.shape[i];
     }
-    v = named(h, v);
+    v = hlo_new(h, v);
     hlo_put(h, "    %s = \"stablehlo.gather\"(%s, %s) <{dimension_numbers = #stablehlo.gather<", hlo_name(v, z),
             hlo_name(a, x), hlo_name(index, y));
     if (a.rank > 1 + batched) {
@@ -165,7 +159,7 @@ hlo_value hlo_take_batched(hlo *h, hlo_value a, hlo_value index) {
 
 hlo_value hlo_scatter_add(hlo *h, hlo_value into, hlo_value index, hlo_value rows) {
     char x[HLO_TEXT], y[HLO_TEXT], w[HLO_TEXT], z[HLO_TEXT], ta[HLO_TEXT], ti[HLO_TEXT], tr[HLO_TEXT], ts[HLO_TEXT];
-    const hlo_value scalar = {.dtype = into.dtype}, v = named(h, into);
+    const hlo_value scalar = {.dtype = into.dtype}, v = hlo_new(h, into);
     hlo_put(h, "    %s = \"stablehlo.scatter\"(%s, %s, %s) <{scatter_dimension_numbers = #stablehlo.scatter<",
             hlo_name(v, z), hlo_name(into, x), hlo_name(index, y), hlo_name(rows, w));
     if (into.rank > 1) {

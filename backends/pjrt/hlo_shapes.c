@@ -1,12 +1,6 @@
 /* See hlo.h: what moves elements and leaves them as they are. */
 #include "hlo.h"
 
-static hlo_value named(hlo *h, hlo_value type) {
-    type.id = h->next++;
-    type.part = 0;
-    return type;
-}
-
 /* "[1, 2, 3]" */
 static const char *list(const int64_t *values, uint32_t n, char *text) {
     size_t at = (size_t)snprintf(text, HLO_TEXT, "[");
@@ -22,7 +16,7 @@ hlo_value hlo_reshape(hlo *h, hlo_value a, uint32_t rank, const int64_t *shape) 
     for (uint32_t i = 0; i < rank; i++) v.shape[i] = shape[i];
     if (rank == a.rank && memcmp(v.shape, a.shape, rank * sizeof *shape) == 0) return a;
     if (hlo_count(v) != hlo_count(a)) hlo_fail(h, "a reshape changes the number of elements");
-    v = named(h, v);
+    v = hlo_new(h, v);
     hlo_put(h, "    %s = stablehlo.reshape %s : (%s) -> %s\n", hlo_name(v, y), hlo_name(a, x), hlo_type(a, from),
             hlo_type(v, to));
     return v;
@@ -35,7 +29,7 @@ hlo_value hlo_reshape_like(hlo *h, hlo_value a, hlo_value like) {
 hlo_value hlo_transpose(hlo *h, hlo_value a, const uint32_t *order) {
     char x[HLO_TEXT], y[HLO_TEXT], from[HLO_TEXT], to[HLO_TEXT], axes[HLO_TEXT];
     int64_t wide[HLO_RANK];
-    hlo_value v = named(h, a);
+    hlo_value v = hlo_new(h, a);
     for (uint32_t i = 0; i < a.rank; i++) {
         wide[i] = order[i];
         v.shape[i] = a.shape[order[i]];
@@ -60,7 +54,7 @@ hlo_value hlo_broadcast(hlo *h, hlo_value a, hlo_value like, const uint32_t *axe
     int64_t wide[HLO_RANK] = {0};
     for (uint32_t i = 0; i < a.rank; i++) wide[i] = axes[i];
     like.dtype = a.dtype;
-    const hlo_value v = named(h, like);
+    const hlo_value v = hlo_new(h, like);
     hlo_put(h, "    %s = stablehlo.broadcast_in_dim %s, dims = %s : (%s) -> %s\n", hlo_name(v, y), hlo_name(a, x),
             list(wide, a.rank, dims), hlo_type(a, from), hlo_type(v, to));
     return v;
@@ -90,7 +84,7 @@ hlo_value hlo_slice(hlo *h, hlo_value a, const int64_t *from, const int64_t *to,
         whole = whole && v.shape[i] == a.shape[i];
     }
     if (whole) return a;
-    v = named(h, v);
+    v = hlo_new(h, v);
     hlo_put(h, "    %s = stablehlo.slice %s [", hlo_name(v, y), hlo_name(a, x));
     for (uint32_t i = 0; i < a.rank; i++)
         hlo_put(h, "%s%lld:%lld:%lld", i ? ", " : "", (long long)from[i], (long long)to[i],
@@ -120,7 +114,7 @@ hlo_value hlo_pad(hlo *h, hlo_value a, hlo_value with, const int64_t *low, const
         for (uint32_t i = 0; i < a.rank; i++) same = same && !low[i];
         if (same) return a;
     }
-    v = named(h, v);
+    v = hlo_new(h, v);
     hlo_put(h, "    %s = stablehlo.pad %s, %s, low = %s, high = %s, interior = %s : (%s, %s) -> %s\n", hlo_name(v, y),
             hlo_name(a, x), hlo_name(with, w), list(low, a.rank, l), list(high, a.rank, u), list(inner, a.rank, m),
             hlo_type(a, of), hlo_type(with, of_w), hlo_type(v, is));
@@ -131,7 +125,7 @@ hlo_value hlo_concat(hlo *h, const hlo_value *all, uint32_t n, uint32_t axis) {
     char text[HLO_TEXT];
     hlo_value v = all[0];
     for (uint32_t i = 1; i < n; i++) v.shape[axis] += all[i].shape[axis];
-    v = named(h, v);
+    v = hlo_new(h, v);
     hlo_put(h, "    %s = stablehlo.concatenate", hlo_name(v, text));
     for (uint32_t i = 0; i < n; i++) hlo_put(h, "%s %s", i ? "," : "", hlo_name(all[i], text));
     hlo_put(h, ", dim = %u : (", axis);
@@ -146,7 +140,7 @@ hlo_value hlo_reverse(hlo *h, hlo_value a, uint32_t axes) {
     uint32_t n = 0;
     for (uint32_t i = 0; i < a.rank; i++)
         if (axes >> i & 1) wide[n++] = i;
-    const hlo_value v = named(h, a);
+    const hlo_value v = hlo_new(h, a);
     hlo_put(h, "    %s = stablehlo.reverse %s, dims = %s : %s\n", hlo_name(v, y), hlo_name(a, x), list(wide, n, dims),
             hlo_type(a, type));
     return v;

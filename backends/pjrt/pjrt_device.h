@@ -134,6 +134,8 @@ typedef struct pjrt_trace {
 } pjrt_trace;
 
 int32_t pjrt_trace_make(const pjrt_device *d, const cvr_record_request *r, pjrt_trace *t, cvr_error *err);
+/* Keeps the slots alone. */
+void pjrt_trace_drop_text(pjrt_trace *t);
 void pjrt_trace_clear(pjrt_trace *t);
 
 /* ---- pjrt_program.c ---- */

@@ -4,6 +4,7 @@
  */
 #include "../host/host_backend.h"
 #include "pjrt_device.h"
+#include <errno.h>
 #include <time.h>
 
 #define WORTH_KEEPING_S 0.5
@@ -190,13 +191,15 @@ static int32_t check_memory(pjrt_device *d, PJRT_LoadedExecutable *loaded, cvr_e
 /* ---- the list of programs ---- */
 
 static void dump(const pjrt_device *d, const char *name, const pjrt_trace *t) {
-    char path[1200];
+    char path[1200], line[1400];
     if (!*d->dump) return;
     (void)snprintf(path, sizeof path, "%s/%s.mlir", d->dump, name);
     FILE *f = fopen(path, "we");
-    if (!f) return;
-    (void)fwrite(t->text.s, 1, t->text.n, f);
-    (void)fclose(f);
+    int failed = !f || fwrite(t->text.s, 1, t->text.n, f) != t->text.n;
+    if (f && fclose(f) != 0) failed = 1;
+    if (!failed) return;
+    (void)snprintf(line, sizeof line, "pjrt: %.1100s cannot be written: %s", path, strerror(errno));
+    d->host->log(d->host, CVR_LOG_WARNING, line);
 }
 
 static int32_t build(pjrt_device *d, const char *name, const char *versions, const pjrt_trace *t,

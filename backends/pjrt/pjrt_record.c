@@ -5,7 +5,7 @@
 #include "pjrt_device.h"
 
 typedef struct pjrt_recording {
-    pjrt_trace trace; /* of which only the slots are kept */
+    pjrt_trace trace; /* its slots: the text has been compiled */
     pjrt_program *program;
     PJRT_Buffer **arguments, **results;
     int64_t *shared; /* arguments that others use as well: their buffers are not given away */
@@ -27,6 +27,7 @@ int32_t pjrt_record(pjrt_device *d, const cvr_record_request *request, void **re
     r->shared = (int64_t *)zeroed(d->host, r->trace.n_inputs, sizeof *r->shared);
     if (!r->arguments || !r->results || !r->shared) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
     if (r->trace.n_outputs) CVR_TRY_OUT(pjrt_program_get(d, &r->trace, &r->program, err));
+    pjrt_trace_drop_text(&r->trace);
     *recording = r;
 out:
     if (status != CVR_OK) pjrt_discard(d, r);

@@ -29,18 +29,10 @@ typedef struct tracer {
 
 int32_t pjrt_text_write(pjrt_text *t, const char *s, uint64_t n) {
     if (t->failed) return CVR_ERR_NOMEM;
-    if (t->n + n + 1 > t->capacity) {
-        const uint64_t capacity = 2 * t->capacity + n + 4096;
-        char *more = (char *)t->host->alloc(t->host, capacity, 16);
-        if (!more) {
-            t->failed = 1;
-            return CVR_ERR_NOMEM;
-        }
-        if (t->n) memcpy(more, t->s, t->n);
-        t->host->free(t->host, t->s);
-        t->s = more;
-        t->capacity = capacity;
-    }
+    char *more = (char *)host_grow_by(t->host, t->s, t->n, n + 1, &t->capacity, 1);
+    t->failed = !more;
+    if (!more) return CVR_ERR_NOMEM;
+    t->s = more;
     memcpy(t->s + t->n, s, n);
     t->n += n;
     t->s[t->n] = '\0';
@@ -122,14 +114,13 @@ static int32_t add_slot(const tracer *r, pjrt_slot **items, uint64_t *n, uint64_
 }
 
 /* A part of a value that lies there: elements first to last. */
-static int32_t cut(tracer *r, const traced *whole, traced *want) {
+static void cut(tracer *r, const traced *whole, traced *want) {
     const uint64_t size = cvr_dtype_size(want->dtype), offset = want->address - whole->address;
     want->id = r->next++;
     pjrt_text_print(&r->t->main,
                     "    %%v%u = stablehlo.slice %%v%u [%llu:%llu] : (tensor<%lldx%s>) -> tensor<%lldx%s>\n", want->id,
                     whole->id, (unsigned long long)(offset / size), (unsigned long long)((offset + want->bytes) / size),
                     (long long)whole->count, element(whole->dtype), (long long)want->count, element(want->dtype));
-    return CVR_OK;
 }
 
 static int32_t unreadable(const tracer *r, const cvr_launch *l, const traced *want) {
@@ -151,7 +142,8 @@ static int32_t find(tracer *r, const cvr_launch *l, traced *want) {
         if (v->address > want->address || v->address + v->bytes < want->address + want->bytes ||
             (want->address - v->address) % cvr_dtype_size(v->dtype))
             return unreadable(r, l, want);
-        return cut(r, v, want);
+        cut(r, v, want);
+        return CVR_OK;
     }
     for (uint64_t i = 0; i < r->n_inputs; i++)
         if (same_range(&r->inputs[i], want) && r->inputs[i].dtype == want->dtype) {
@@ -242,14 +234,18 @@ static uint32_t give_axes(tracer *r, const traced *v, const cvr_tensor *x) {
     return id;
 }
 
-static int32_t read_inputs(tracer *r, const cvr_launch *l, uint32_t ids[CVR_MAX_IO]) {
+/* The inputs that there are, and their values for the call. */
+static int32_t read_inputs(tracer *r, const cvr_launch *l, const cvr_tensor *inputs[CVR_MAX_IO],
+                           uint32_t ids[CVR_MAX_IO], uint32_t *n) {
+    *n = 0;
     for (uint32_t i = 0; i < l->args->n_inputs; i++) {
         const cvr_tensor *x = l->args->inputs[i];
         if (!x) continue;
         traced v = range_of(x);
         if (!v.bytes) return cvr_fail(r->err, CVR_ERR_UNSUPPORTED, "pjrt: %s has an input without elements", l->name);
         CVR_TRY(find(r, l, &v));
-        ids[i] = give_axes(r, &v, x);
+        ids[*n] = give_axes(r, &v, x);
+        inputs[(*n)++] = x;
     }
     return CVR_OK;
 }
@@ -269,32 +265,21 @@ static int32_t keep_result(tracer *r, uint32_t call, uint32_t k, uint32_t n, con
 }
 
 static int32_t trace_launch(tracer *r, const cvr_launch *l) {
-    const cvr_tensor *results[2 * CVR_MAX_IO];
-    uint32_t ids[CVR_MAX_IO];
+    const cvr_tensor *results[2 * CVR_MAX_IO], *inputs[CVR_MAX_IO];
+    uint32_t ids[CVR_MAX_IO], n_inputs;
     const uint32_t n = results_of(l, results), call = r->next++;
     pjrt_text *t = &r->t->main;
     uint64_t number = 0;
-    char text[160];
-    int first = 1;
     if (!n) return CVR_OK;
-    CVR_TRY(read_inputs(r, l, ids));
+    CVR_TRY(read_inputs(r, l, inputs, ids, &n_inputs));
     CVR_TRY(emit_function(r, l, results, n, &number));
     if (n > 1)
         pjrt_text_print(t, "    %%c%u:%u = call @n%llu(", call, n, (unsigned long long)number);
     else
         pjrt_text_print(t, "    %%c%u = call @n%llu(", call, (unsigned long long)number);
-    for (uint32_t i = 0; i < l->args->n_inputs; i++) {
-        if (!l->args->inputs[i]) continue;
-        pjrt_text_print(t, "%s%%v%u", first ? "" : ", ", ids[i]);
-        first = 0;
-    }
+    for (uint32_t i = 0; i < n_inputs; i++) pjrt_text_print(t, "%s%%v%u", i ? ", " : "", ids[i]);
     pjrt_text_print(t, ") : (");
-    first = 1;
-    for (uint32_t i = 0; i < l->args->n_inputs; i++) {
-        if (!l->args->inputs[i]) continue;
-        pjrt_text_print(t, "%s%s", first ? "" : ", ", type_of(l->args->inputs[i], text));
-        first = 0;
-    }
+    put_types(t, inputs, n_inputs);
     pjrt_text_print(t, ") -> (");
     put_types(t, results, n);
     pjrt_text_print(t, ")\n");
@@ -382,12 +367,20 @@ out:
     return status;
 }
 
+void pjrt_trace_drop_text(pjrt_trace *t) {
+    pjrt_text *const texts[] = {&t->main, &t->functions, &t->text};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        t->host->free(t->host, texts[i]->s);
+        *texts[i] = (pjrt_text){.host = t->host};
+    }
+    t->host->free(t->host, t->parts);
+    t->parts = NULL;
+    t->n_parts = t->parts_capacity = 0;
+}
+
 void pjrt_trace_clear(pjrt_trace *t) {
     const cvr_host *host = t->host;
-    host->free(host, t->main.s);
-    host->free(host, t->functions.s);
-    host->free(host, t->text.s);
-    host->free(host, t->parts);
+    pjrt_trace_drop_text(t);
     host->free(host, t->inputs);
     host->free(host, t->outputs);
     host->free(host, t->written);

@@ -57,11 +57,3 @@ int32_t vulkan_barriers_check(const vulkan_order *o, uint64_t n, const cvr_launc
     }
     return CVR_OK;
 }
-
-int32_t vulkan_touches(const cvr_launch *l, uint64_t address) {
-    for (uint32_t i = 0; i < l->n_touches; i++) {
-        const uint64_t from = (uint64_t)(uintptr_t)l->touches[i]->address;
-        if (address >= from && address - from < l->touches[i]->bytes) return 1;
-    }
-    return 0;
-}

@@ -23,7 +23,5 @@ int32_t vulkan_barriers_drop(vulkan_order *o, uint64_t n, uint64_t which);
 /* Looks at every pair of commands. Those that have no barrier between them and need one are an error with their names.
  */
 int32_t vulkan_barriers_check(const vulkan_order *o, uint64_t n, const cvr_launch *const *launches, cvr_error *err);
-/* Whether an address is in one of the ranges of a launch. */
-int32_t vulkan_touches(const cvr_launch *l, uint64_t address);
 
 #endif

@@ -1,5 +1,5 @@
 /* From launches to commands. See vulkan_recording.h. */
-#include "../host/host_backend.h"
+#include "../host/host_recorder.h"
 #include "vulkan_recording.h"
 
 /* The recorder's context: the recording, and the launch whose kernel records now. */
@@ -24,61 +24,43 @@ static int32_t add_command(const recorder *c, const vulkan_command *command, int
 }
 
 static int32_t add_params(vulkan_recording *r, const cvr_dispatch *d, uint64_t *at, cvr_error *err) {
-    const uint64_t end = r->n_params + (d->params_size + 15) / 16 * 16;
-    while (end > r->params_capacity) {
-        uint8_t *more =
-            (uint8_t *)host_grow(r->d->host, r->params, r->params_capacity, &r->params_capacity, sizeof *more);
-        if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-        r->params = more;
-    }
+    const uint64_t bytes = (d->params_size + 15) / 16 * 16;
+    uint8_t *more = (uint8_t *)host_grow_by(r->d->host, r->params, r->n_params, bytes, &r->params_capacity, 1);
+    if (!more && bytes) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    r->params = more;
     if (d->params_size) memcpy(r->params + r->n_params, d->params, d->params_size);
     *at = r->n_params;
-    r->n_params = end;
+    r->n_params += bytes;
     return CVR_OK;
 }
 
-/* What is wrong with a dispatch, or NULL. */
-static const char *bad_dispatch(const cvr_dispatch *d, const vulkan_physical *p) {
-    uint64_t threads = 1;
-    if (d->struct_size < sizeof *d) return "struct_size";
-    if (!d->code || !d->code->bytes || !d->entry) return "code";
-    if (d->params_size > CVR_PARAMS_MOST || (d->params_size && !d->params)) return "params_size";
-    if (d->n_constants > VULKAN_CONSTANTS || (d->n_constants && !d->constants)) return "n_constants";
-    for (int i = 0; i < 3; i++) {
-        if (!d->groups[i] || d->groups[i] > p->limits.maxComputeWorkGroupCount[i]) return "groups";
-        if (!d->threads[i] || d->threads[i] > p->limits.maxComputeWorkGroupSize[i]) return "threads";
-        threads *= d->threads[i];
-    }
-    if (threads > p->info.group_threads) return "threads";
-    if (d->shared_bytes) return "shared_bytes"; /* shaders of Vulkan declare theirs */
-    if (d->subgroup && (d->subgroup < p->info.subgroup_min || d->subgroup > p->info.subgroup_max)) return "subgroup";
-    return NULL;
+/* What Vulkan limits besides what host_recorder.h has looked at. */
+static int32_t check_limits(const cvr_dispatch *d, const VkPhysicalDeviceLimits *most, cvr_error *err) {
+    for (int i = 0; i < 3; i++)
+        if (d->groups[i] > most->maxComputeWorkGroupCount[i] || d->threads[i] > most->maxComputeWorkGroupSize[i])
+            return cvr_fail(err, CVR_ERR_PLUGIN,
+                            "entry %.60s: %u groups of %u threads along axis %d; the device has %u of %u", d->entry,
+                            d->groups[i], d->threads[i], i, most->maxComputeWorkGroupCount[i],
+                            most->maxComputeWorkGroupSize[i]);
+    if (d->n_constants > VULKAN_CONSTANTS)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "entry %.60s: %u constants; %u are possible", d->entry, d->n_constants,
+                        VULKAN_CONSTANTS);
+    if (d->shared_bytes)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "entry %.60s: %u shared bytes; shaders of Vulkan declare theirs", d->entry,
+                        d->shared_bytes);
+    return CVR_OK;
 }
 
-/* Parameters begin with addresses. Each of them has to be in a range that the node is known to touch. */
-static int32_t check_addresses(const recorder *c, const cvr_dispatch *d, cvr_error *err) {
-    for (uint64_t at = 0; at + 8 <= d->params_size; at += 8) {
-        uint64_t address;
-        memcpy(&address, (const uint8_t *)d->params + at, sizeof address);
-        if (!address) continue;
-        if (!vulkan_find(c->r->d, (const void *)(uintptr_t)address, 1)) break; /* numbers from here on */
-        if (vulkan_touches(c->launch, address)) continue;
-        return cvr_fail(err, CVR_ERR_PLUGIN,
-                        "vulkan_check: entry %.60s gets an address, at byte %llu of its parameters, that is in no "
-                        "input, output or workspace of the node",
-                        d->entry, (unsigned long long)at);
-    }
-    return CVR_OK;
+static int32_t in_block(const void *device, uint64_t address) {
+    return vulkan_find((const vulkan_device *)device, (const void *)(uintptr_t)address, 1) != NULL;
 }
 
 static int32_t on_dispatch(const cvr_recorder *table, const cvr_dispatch *d, cvr_error *err) {
     const recorder *c = (const recorder *)table->ctx;
     vulkan_device *v = c->r->d;
     vulkan_command command = {.kind = VULKAN_DISPATCH};
-    const char *bad = d ? bad_dispatch(d, &v->physical) : "the dispatch itself";
-    if (bad)
-        return cvr_fail(err, CVR_ERR_PLUGIN, "a dispatch whose %s is more than the device can do, or no sense", bad);
-    if (v->keys.check) CVR_TRY(check_addresses(c, d, err));
+    CVR_TRY(check_limits(d, &v->physical.limits, err));
+    if (v->keys.check) CVR_TRY(host_check_addresses("vulkan_check", c->launch, d, v, in_block, err));
     CVR_TRY(vulkan_pipeline_get(v->pipelines, d, &command.pipeline, err));
     CVR_TRY(add_params(c->r, d, &command.params, err));
     memcpy(command.groups, d->groups, sizeof d->groups);
@@ -99,8 +81,6 @@ static int32_t find(const recorder *c, const void *address, uint64_t bytes, VkBu
 static int32_t on_fill(const cvr_recorder *table, void *to, uint64_t bytes, uint32_t word, cvr_error *err) {
     const recorder *c = (const recorder *)table->ctx;
     vulkan_command command = {.kind = VULKAN_FILL, .word = word, .bytes = bytes};
-    if (bytes % 4 || (uintptr_t)to % 4) return cvr_fail(err, CVR_ERR_PLUGIN, "a fill of what is not made of words");
-    if (!bytes) return CVR_OK;
     CVR_TRY(find(c, to, bytes, &command.to, &command.to_offset, err));
     return add_command(c, &command, 0, err);
 }
@@ -108,21 +88,12 @@ static int32_t on_fill(const cvr_recorder *table, void *to, uint64_t bytes, uint
 static int32_t on_copy(const cvr_recorder *table, void *to, const void *from, uint64_t bytes, cvr_error *err) {
     const recorder *c = (const recorder *)table->ctx;
     vulkan_command command = {.kind = VULKAN_COPY, .bytes = bytes};
-    if (!bytes) return CVR_OK;
     CVR_TRY(find(c, to, bytes, &command.to, &command.to_offset, err));
     CVR_TRY(find(c, from, bytes, &command.from, &command.from_offset, err));
     return add_command(c, &command, 0, err);
 }
 
 /* ---- all launches ---- */
-
-static int32_t record_launch(recorder *c, const cvr_recorder *table, cvr_error *err) {
-    const cvr_kernel_desc *k = c->launch->kernel;
-    const cvr_device_fn *fn = (const cvr_device_fn *)(c->launch->flags & CVR_LAUNCH_PREPARES ? k->prepare : k->payload);
-    if (!fn || fn->struct_size < sizeof *fn || !fn->record)
-        return cvr_fail(err, CVR_ERR_PLUGIN, "the payload of kernel %s/%s is no cvr_device_fn", k->backend, k->op);
-    return fn->record(c->launch->args, table, err);
-}
 
 static int32_t record_all(vulkan_recording *r, cvr_error *err) {
     recorder c = {.r = r};
@@ -134,8 +105,7 @@ static int32_t record_all(vulkan_recording *r, cvr_error *err) {
                                 .copy = on_copy};
     for (c.index = 0; c.index < r->n_launches; c.index++) {
         c.launch = r->launches[c.index];
-        const int32_t status = record_launch(&c, &table, err);
-        if (status != CVR_OK) return host_launch_failed(c.launch, "vulkan", status, err);
+        CVR_TRY(host_record_code(r->d->host, c.launch, &table, "vulkan", err));
     }
     return CVR_OK;
 }

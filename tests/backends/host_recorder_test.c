@@ -6,6 +6,7 @@
 
 static uint8_t block[256];
 static const uint8_t beside[64];
+static const cvr_launch *current; /* whose code runs, as the host is told */
 
 static struct {
     cvr_dispatch d;
@@ -15,7 +16,8 @@ static struct {
     void *to;
     const void *from;
     uint64_t bytes;
-    int reached; /* requests that came through */
+    const cvr_launch *launch; /* that records now */
+    int reached;              /* requests that came through */
 } now;
 
 /* ---- the backend's own recorder ---- */
@@ -48,6 +50,7 @@ static int32_t request(const cvr_recorder *r, cvr_error *err) {
 
 static int32_t record(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
     (void)a;
+    cr_expect_eq(current, now.launch);
     if (now.swallows) {
         (void)request(r, NULL);
         return now.status;
@@ -69,6 +72,21 @@ static void be_right(void) {
                            .threads = {64, 4, 1}};
 }
 
+/* ---- a host, who is told whose code runs ---- */
+
+static const cvr_launch **where(const cvr_launch_service *s) {
+    (void)s;
+    return &current;
+}
+
+static const void *get(const cvr_host *h, const char *service) {
+    static const cvr_launch_service launches = {.struct_size = sizeof launches, .current = where};
+    (void)h;
+    return strcmp(service, CVR_SERVICE_LAUNCHES) == 0 ? &launches : NULL;
+}
+
+static const cvr_host host = {.struct_size = sizeof host, .get = get};
+
 static int32_t record_now(const cvr_device_fn *fn, cvr_error *err) {
     const cvr_device_info info = {
         .struct_size = sizeof info, .shared_bytes = 1024, .group_threads = 256, .subgroup_min = 8, .subgroup_max = 32};
@@ -80,7 +98,10 @@ static int32_t record_now(const cvr_device_fn *fn, cvr_error *err) {
     const cvr_launch l = {
         .struct_size = sizeof l, .kernel = &kernel, .args = &args, .name = "node", .touches = touches, .n_touches = 1};
     cvr_error_init(err);
-    return host_record_code(&l, &inner, "dev", err);
+    now.launch = &l;
+    const int32_t status = host_record_code(&host, &l, &inner, "dev", err);
+    cr_expect(current == (status == CVR_OK ? NULL : &l), "who runs is told wrongly");
+    return status;
 }
 
 static const cvr_device_fn good = {sizeof good, record};
@@ -157,6 +178,37 @@ Test(host_recorder, fills_and_copies) {
     be_right(), now.copies = 1, now.to = NULL, now.bytes = 0, goes_through(0);
 }
 
+static int32_t in_block(const void *device, uint64_t address) {
+    return address - (uint64_t)(uintptr_t)device < sizeof block;
+}
+
+/* Of addresses first and numbers behind them, those in the device's memory have to be in what the node touches. */
+Test(host_recorder, addresses) {
+    const uint64_t first = (uint64_t)(uintptr_t)block + 64;
+    const cvr_range range = {.struct_size = sizeof range, .address = block + 64, .bytes = 128};
+    const cvr_range *const touches[] = {&range};
+    const cvr_launch l = {.struct_size = sizeof l, .touches = touches, .n_touches = 1};
+    const struct {
+        uint64_t params[4];
+        const char *words; /* NULL: right */
+    } cases[] = {
+        {{first, 0, first + 127, 0}, NULL},
+        {{first, first + 128, 0, 0},
+         "acme_check: entry right gets an address, at byte 8 of its parameters, that is in"},
+        {{0, 0, 0, first - 1}, "at byte 24"},
+        {{first, 7, first + 128, 0}, NULL}, /* behind a number there is none */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cvr_error err = CVR_ERROR_INIT;
+        be_right(), now.d.params = cases[i].params;
+        const int32_t status = host_check_addresses("acme_check", &l, &now.d, block, in_block, &err);
+        cr_expect_eq(status, cases[i].words ? CVR_ERR_PLUGIN : CVR_OK, "case %zu: %s", i, err.message);
+        if (cases[i].words) cr_expect(strstr(err.message, cases[i].words), "case %zu: %s", i, err.message);
+    }
+    cr_expect_not(host_touches(&l, first - 1));
+    cr_expect_not(host_touches(&l, first + 128));
+}
+
 /* A record that takes no notice of being refused has failed; one without words is left to the core's. */
 Test(host_recorder, what_record_returns) {
     cvr_error err;
@@ -176,5 +228,6 @@ Test(host_recorder, payloads) {
     cr_expect_eq(record_now(&small, &err), CVR_ERR_PLUGIN);
     cr_expect_str_eq(err.message, "node on dev: the payload of kernel dev/acme.op is no cvr_device_fn with a `record`");
     cr_expect_eq(record_now(&empty, &err), CVR_ERR_PLUGIN);
+    cr_expect_eq(record_now(NULL, &err), CVR_ERR_PLUGIN);
     cr_expect_eq(now.reached, 0);
 }

@@ -88,8 +88,6 @@ Test(vulkan_units, no_barrier_where_ranges_do_not_meet) {
     for (uint64_t c = 0; c < COMMANDS; c++) m.order[c].concurrent = c % 2 != 0;
     vulkan_barriers_place(m.order, COMMANDS, m.list);
     cr_expect_eq(count(&m), 0);
-    cr_expect(vulkan_touches(m.list[3], 4096 + 64 * 3 + 63));
-    cr_expect_not(vulkan_touches(m.list[3], 4096 + 64 * 4));
 }
 
 /* ---- modules ---- */

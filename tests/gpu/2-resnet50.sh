@@ -26,7 +26,7 @@ torch() {
   limited 150 "$python" "$gpu_here/torch_speed.py" "$model" "$batch" "$size" "$1" "$2"
 }
 
-# The best of PyTorch's speeds in f16 against ours, which is to be at least 1.5 times as fast, and memory, at most 0.6 times.
+# compare PRECISION: our speed beside the best of PyTorch's, and memory. Whether it is enough, who reads it judges.
 compare() {
   awk -F '\t' -v wanted="$1" '
     $2 != "ok" {next}

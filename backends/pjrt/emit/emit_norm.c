@@ -11,10 +11,6 @@ static hlo_value channels(hlo *h, hlo_value v, hlo_value like) {
     return hlo_along(h, v, like, 3);
 }
 
-static hlo_value rsqrt_of(hlo *h, hlo_value var, double eps) {
-    return hlo_div(h, hlo_f32(h, 1), hlo_unary(h, "sqrt", hlo_add(h, var, hlo_f32(h, eps))));
-}
-
 /* Mean, and the mean squared distance from it. */
 static void statistics(hlo *h, hlo_value x, hlo_value *mean, hlo_value *var) {
     *mean = hlo_mean(h, x, PIXELS);
@@ -22,9 +18,14 @@ static void statistics(hlo *h, hlo_value x, hlo_value *mean, hlo_value *var) {
     *var = hlo_mean(h, hlo_mul(h, d, d), PIXELS);
 }
 
+/* invstd * weight, where that input is there */
+static hlo_value scale_of(hlo *h, uint32_t weight, hlo_value invstd) {
+    return hlo_has(h, weight) ? hlo_mul(h, invstd, hlo_input(h, weight)) : invstd;
+}
+
 /* (x - mean) * (invstd * weight) + bias; weight and bias are inputs, if they are there. */
 static hlo_value applied(hlo *h, hlo_value x, hlo_value mean, hlo_value invstd, uint32_t weight, uint32_t bias) {
-    const hlo_value scale = hlo_has(h, weight) ? hlo_mul(h, invstd, hlo_input(h, weight)) : invstd;
+    const hlo_value scale = scale_of(h, weight, invstd);
     const hlo_value y = hlo_mul(h, hlo_sub(h, x, channels(h, mean, x)), channels(h, scale, x));
     return hlo_has(h, bias) ? hlo_add(h, y, channels(h, hlo_input(h, bias), y)) : y;
 }
@@ -46,7 +47,7 @@ HLO_EMITTER(batch_norm2d) {
     const hlo_value x = hlo_input(h, 0);
     hlo_value mean, var;
     statistics(h, x, &mean, &var);
-    const hlo_value invstd = rsqrt_of(h, var, attrs->eps);
+    const hlo_value invstd = hlo_invstd(h, var, attrs->eps);
     hlo_result(h, applied(h, x, mean, invstd, 1, 2));
     hlo_result(h, mean);
     hlo_result(h, invstd);
@@ -62,7 +63,7 @@ HLO_EMITTER(batch_norm2d_stats) {
 
 HLO_EMITTER(batch_norm2d_inference) {
     const double eps = HLO_ATTRS(cvr_batch_norm2d_inference_attrs)->eps;
-    hlo_result(h, applied(h, hlo_input(h, 0), hlo_input(h, 3), rsqrt_of(h, hlo_input(h, 4), eps), 1, 2));
+    hlo_result(h, applied(h, hlo_input(h, 0), hlo_input(h, 3), hlo_invstd(h, hlo_input(h, 4), eps), 1, 2));
 }
 
 /* x, weight, bias, mean, invstd, residual */
@@ -84,10 +85,6 @@ static hlo_value input_gradient(hlo *h, hlo_value g, hlo_value xhat, hlo_value s
     const hlo_value part = hlo_mul(h, xhat, channels(h, hlo_scale(h, dweight, 1 / m), xhat));
     const hlo_value rest = hlo_sub(h, hlo_sub(h, g, channels(h, hlo_scale(h, dbias, 1 / m), g)), part);
     return hlo_mul(h, rest, channels(h, scale, rest));
-}
-
-static hlo_value scale_of(hlo *h, uint32_t weight, hlo_value invstd) {
-    return hlo_has(h, weight) ? hlo_mul(h, invstd, hlo_input(h, weight)) : invstd;
 }
 
 /* x, grad, weight, mean, invstd */
@@ -121,7 +118,7 @@ HLO_EMITTER(batch_norm2d_backward_apply) {
 /* x, grad, weight, running mean, running variance; without x there is no gradient of the weights */
 HLO_EMITTER(batch_norm2d_inference_backward) {
     const hlo_value g = hlo_input(h, 1), var = hlo_input(h, 4);
-    const hlo_value invstd = rsqrt_of(h, var, HLO_ATTRS(cvr_batch_norm2d_inference_attrs)->eps);
+    const hlo_value invstd = hlo_invstd(h, var, HLO_ATTRS(cvr_batch_norm2d_inference_attrs)->eps);
     hlo_result(h, hlo_mul(h, g, channels(h, scale_of(h, 2, invstd), g)));
     if (hlo_has(h, 0)) {
         hlo_result(h, hlo_sum(h, hlo_mul(h, g, normalised(h, hlo_input(h, 0), hlo_input(h, 3), invstd)), PIXELS));

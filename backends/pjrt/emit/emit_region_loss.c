@@ -51,18 +51,12 @@ static hlo_value normaliser(hlo *h, const class_rows *r) {
 
 /* ---- focal losses ---- */
 
-/* rest^gamma */
-static hlo_value easy(hlo *h, hlo_value rest, double gamma) {
-    if (gamma == 0) return hlo_fill(h, rest, 1);
-    return gamma == 2 ? hlo_mul(h, rest, rest) : hlo_binary(h, "power", rest, hlo_f32(h, gamma));
-}
-
 HLO_EMITTER(focal) {
     const cvr_focal_attrs *a = HLO_ATTRS(cvr_focal_attrs);
     const class_rows r = region_rows(h, 2, a->ignore_index);
     const hlo_value lse = class_logsumexp(h, r.x), log_p = hlo_sub(h, class_pick(h, &r, r.x), lse);
     const hlo_value rest = hlo_unary(h, "negate", hlo_unary(h, "exponential_minus_one", log_p));
-    const hlo_value l = hlo_mul(h, hlo_mul(h, r.weight_of_target, easy(h, rest, a->gamma)), log_p);
+    const hlo_value l = hlo_mul(h, hlo_mul(h, r.weight_of_target, hlo_power(h, rest, a->gamma)), log_p);
     const hlo_value total = hlo_sum(h, class_counted(h, &r, hlo_unary(h, "negate", l)), ROWS);
     const hlo_value norm = hlo_sum(h, class_counted(h, &r, r.weight_of_target), ROWS);
     hlo_result(h, share(h, total, norm));
@@ -77,7 +71,7 @@ HLO_EMITTER(focal_backward) {
     const hlo_value lse = hlo_reshape(h, hlo_input(h, 3), 1, &r.rows), zero = hlo_f32(h, 0);
     const hlo_value log_p = hlo_binary(h, "minimum", hlo_sub(h, class_pick(h, &r, r.x), lse), zero);
     const hlo_value rest = hlo_unary(h, "negate", hlo_unary(h, "exponential_minus_one", log_p));
-    hlo_value slope = hlo_unary(h, "negate", easy(h, rest, a->gamma));
+    hlo_value slope = hlo_unary(h, "negate", hlo_power(h, rest, a->gamma));
     if (a->gamma != 0) {
         const hlo_value power = hlo_binary(h, "power", rest, hlo_f32(h, a->gamma - 1));
         const hlo_value p = hlo_scale(h, hlo_unary(h, "exponential", log_p), a->gamma);
@@ -107,7 +101,7 @@ HLO_EMITTER(sigmoid_focal) {
     const class_rows r = region_rows(h, 2, a->ignore_index);
     hlo_value parts[4];
     sigmoid_parts(h, &r, a->alpha, parts);
-    const hlo_value l = hlo_mul(h, hlo_mul(h, parts[2], easy(h, parts[1], a->gamma)), parts[0]);
+    const hlo_value l = hlo_mul(h, hlo_mul(h, parts[2], hlo_power(h, parts[1], a->gamma)), parts[0]);
     const hlo_value total = hlo_sum(h, class_counted(h, &r, hlo_unary(h, "negate", hlo_sum(h, l, CLASSES))), ROWS);
     const hlo_value counted = hlo_sum(h, hlo_convert(h, hlo_unary(h, "not", r.ignored), CVR_F32), ROWS);
     const hlo_value norm = hlo_mul(h, counted, hlo_sum(h, weights_of(h, &r), 1));
@@ -123,7 +117,7 @@ HLO_EMITTER(sigmoid_focal_backward) {
     sigmoid_parts(h, &r, a->alpha, parts);
     const hlo_value q = hlo_scale(h, hlo_unary(h, "exponential", parts[0]), a->gamma);
     const hlo_value slope = hlo_sub(h, hlo_mul(h, q, parts[0]), parts[1]);
-    const hlo_value d = hlo_mul(h, hlo_mul(h, parts[2], parts[3]), hlo_mul(h, easy(h, parts[1], a->gamma), slope));
+    const hlo_value d = hlo_mul(h, hlo_mul(h, parts[2], parts[3]), hlo_mul(h, hlo_power(h, parts[1], a->gamma), slope));
     const hlo_value dx = hlo_mul(h, d, share(h, scalar_input(h, 4), scalar_input(h, 3)));
     const hlo_value kept = hlo_select(h, wide(h, r.ignored, &r), hlo_f32(h, 0), dx);
     hlo_result(h, class_rows_back(h, kept, h->a->outputs[0]));

@@ -71,9 +71,7 @@ static focal focal_of(hlo *h) {
     f.rest = hlo_sigmoid(h, other);
     f.alpha = a->alpha < 0 ? one : hlo_select(h, is, hlo_f32(h, a->alpha), hlo_f32(h, 1 - a->alpha));
     f.sign = hlo_select(h, is, one, hlo_f32(h, -1));
-    f.easy = a->gamma == 0   ? hlo_fill(h, f.rest, 1)
-             : a->gamma == 2 ? hlo_mul(h, f.rest, f.rest)
-                             : hlo_binary(h, "power", f.rest, hlo_f32(h, a->gamma));
+    f.easy = hlo_power(h, f.rest, a->gamma);
     return f;
 }
 

@@ -12,10 +12,6 @@ typedef struct grouping {
     double eps;
 } grouping;
 
-static hlo_value rsqrt_of(hlo *h, hlo_value var, double eps) {
-    return hlo_div(h, hlo_f32(h, 1), hlo_unary(h, "sqrt", hlo_add(h, var, hlo_f32(h, eps))));
-}
-
 /* Input i in the axes of `g`, which it has but for those that are left out. */
 static hlo_value as_affine(hlo *h, hlo_value w, const grouping *g) {
     hlo_value like = {.dtype = CVR_F32};
@@ -27,7 +23,7 @@ static hlo_value as_affine(hlo *h, hlo_value w, const grouping *g) {
 /* y, mean, invstd */
 static void forward(hlo *h, const grouping *g, hlo_value results[3]) {
     const hlo_value x = g->x, mean = hlo_mean(h, x, g->group), d = hlo_sub(h, x, hlo_expand(h, mean, x, g->group));
-    const hlo_value var = hlo_mean(h, hlo_mul(h, d, d), g->group), invstd = rsqrt_of(h, var, g->eps);
+    const hlo_value var = hlo_mean(h, hlo_mul(h, d, d), g->group), invstd = hlo_invstd(h, var, g->eps);
     hlo_value y = hlo_mul(h, d, hlo_expand(h, invstd, x, g->group));
     if (hlo_has(h, 1)) y = hlo_mul(h, y, as_affine(h, hlo_input(h, 1), g));
     if (hlo_has(h, 2)) y = hlo_add(h, y, as_affine(h, hlo_input(h, 2), g));

@@ -44,6 +44,13 @@ static hlo_value shrunk(hlo *h, const shared *s, hlo_value param, double decay) 
     return hlo_mul(h, param, hlo_sub(h, hlo_f32(h, 1), hlo_scale(h, s->lr, decay)));
 }
 
+/* The gradient with its decay; a decoupled one shrinks the parameter instead. */
+static hlo_value with_decay(hlo *h, const shared *s, update *u, double decay, int64_t decoupled) {
+    if (!decoupled) return decayed(h, u, decay);
+    u->param = shrunk(h, s, u->param, decay);
+    return u->grad;
+}
+
 /* mean += (1 - beta) * (x - mean) */
 static hlo_value moved(hlo *h, hlo_value mean, hlo_value x, double beta) {
     return hlo_add(h, mean, hlo_scale(h, hlo_sub(h, x, mean), 1 - beta));
@@ -72,18 +79,18 @@ static void sgd(hlo *h, const shared *s, update *u) {
     step_by(h, s, u, along(h, s, u, decayed(h, u, a->weight_decay), settings, a->nesterov), 1);
 }
 
+/* sqrt(square) / sqrt(1 - beta^t) + eps */
+static hlo_value adam_below(hlo *h, const shared *s, hlo_value square, double beta, double eps) {
+    const hlo_value root = hlo_unary(h, "sqrt", square), by = hlo_unary(h, "sqrt", correction(h, s, beta));
+    return hlo_add(h, hlo_div(h, root, by), hlo_f32(h, eps));
+}
+
 static void adam(hlo *h, const shared *s, update *u) {
     const cvr_adam_update_attrs *a = HLO_ATTRS(cvr_adam_update_attrs);
-    hlo_value g = u->grad;
-    if (a->decoupled)
-        u->param = shrunk(h, s, u->param, a->weight_decay);
-    else
-        g = decayed(h, u, a->weight_decay);
+    const hlo_value g = with_decay(h, s, u, a->weight_decay, a->decoupled);
     u->state[0] = moved(h, u->state[0], g, a->betas[0]);
     u->state[1] = squares(h, u->state[1], g, a->betas[1]);
-    const hlo_value root = hlo_unary(h, "sqrt", u->state[1]);
-    const hlo_value by = hlo_unary(h, "sqrt", correction(h, s, a->betas[1]));
-    const hlo_value below = hlo_add(h, hlo_div(h, root, by), hlo_f32(h, a->eps));
+    const hlo_value below = adam_below(h, s, u->state[1], a->betas[1], a->eps);
     const hlo_value rate = hlo_div(h, s->lr, correction(h, s, a->betas[0]));
     u->param = hlo_sub(h, u->param, hlo_mul(h, hlo_div(h, u->state[0], below), rate));
 }
@@ -128,11 +135,7 @@ static void nadam(hlo *h, const shared *s, update *u) {
     const cvr_nadam_update_attrs *a = HLO_ATTRS(cvr_nadam_update_attrs);
     const hlo_value one = hlo_f32(h, 1), mu = nadam_mu(h, s->t, a), next = nadam_mu(h, hlo_add(h, s->t, one), a);
     const hlo_value product = a->betas[0] > 0 ? nadam_product(h, s, a) : hlo_f32(h, 0);
-    hlo_value g = u->grad;
-    if (a->decoupled)
-        u->param = shrunk(h, s, u->param, a->weight_decay);
-    else
-        g = decayed(h, u, a->weight_decay);
+    const hlo_value g = with_decay(h, s, u, a->weight_decay, a->decoupled);
     u->state[0] = moved(h, u->state[0], g, a->betas[0]);
     u->state[1] = squares(h, u->state[1], g, a->betas[1]);
     const hlo_value mean = hlo_div(h, u->state[1], correction(h, s, a->betas[1]));
@@ -163,9 +166,7 @@ static void lamb(hlo *h, const shared *s, update *u) {
     const cvr_lamb_update_attrs *a = HLO_ATTRS(cvr_lamb_update_attrs);
     u->state[0] = moved(h, u->state[0], u->grad, a->betas[0]);
     u->state[1] = squares(h, u->state[1], u->grad, a->betas[1]);
-    const hlo_value root = hlo_unary(h, "sqrt", u->state[1]);
-    const hlo_value by = hlo_unary(h, "sqrt", correction(h, s, a->betas[1]));
-    const hlo_value below = hlo_add(h, hlo_div(h, root, by), hlo_f32(h, a->eps));
+    const hlo_value below = adam_below(h, s, u->state[1], a->betas[1], a->eps);
     hlo_value d = hlo_div(h, hlo_div(h, u->state[0], correction(h, s, a->betas[0])), below);
     if (a->weight_decay != 0) d = hlo_add(h, d, hlo_scale(h, u->param, a->weight_decay));
     const hlo_value size = length_of(h, u->param), length = length_of(h, d);

@@ -54,6 +54,9 @@ extern const cvr_code *const standin_kernels[]; /* ends with NULL */
 
 /* All that was put on any stream is done. */
 void standin_finish(void);
+/* The call that frees a thing which what was put on streams may name: all that is done first. Fails or not, it is
+ * gone. */
+CUresult standin_destroy(const char *call, void *thing);
 
 #define STANDIN_DECLARE(name, version) extern const PFN_cu##name##_v##version standin_##name;
 CUDA_FUNCTIONS(STANDIN_DECLARE)

@@ -46,11 +46,7 @@ static CUresult load(CUmodule *out, const void *image) {
 const PFN_cuModuleLoadData_v2000 standin_ModuleLoadData = load;
 
 static CUresult unload(CUmodule m) {
-    const CUresult r = standin_call("cuModuleUnload");
-    standin_finish();
-    cuda_standin.alive--;
-    free(m);
-    return r;
+    return standin_destroy("cuModuleUnload", m);
 }
 const PFN_cuModuleUnload_v2000 standin_ModuleUnload = unload;
 

@@ -146,6 +146,14 @@ void standin_finish(void) {
     for (CUstream s = streams; s; s = s->next) run_all(s);
 }
 
+CUresult standin_destroy(const char *call, void *thing) {
+    const CUresult r = standin_call(call);
+    standin_finish();
+    cuda_standin.alive--;
+    free(thing);
+    return r;
+}
+
 static CUresult state(void) {
     return standin_is_lost() ? standin_call("") : CUDA_SUCCESS;
 }
@@ -210,11 +218,7 @@ static CUresult event_create(CUevent *out, unsigned flags) {
 const PFN_cuEventCreate_v2000 standin_EventCreate = event_create;
 
 static CUresult event_destroy(CUevent e) {
-    const CUresult r = standin_call("cuEventDestroy");
-    standin_finish();
-    cuda_standin.alive--;
-    free(e);
-    return r;
+    return standin_destroy("cuEventDestroy", e);
 }
 const PFN_cuEventDestroy_v4000 standin_EventDestroy = event_destroy;
 
