@@ -121,7 +121,7 @@ static int32_t write_masked(const pruning *p, const pruned_param *from, cvr_erro
         if (!from->mask[i]) values[i] = 0;
     CVR_TRY(write_left(p, from, from->name, values, err));
     for (int64_t i = 0; i < n; i++) values[i] = from->mask[i] ? 1 : 0;
-    (void)snprintf(mask, sizeof mask, "%.190s_mask", from->name);
+    (void)snprintf(mask, sizeof mask, MASK_OF, from->name);
     return write_left(p, from, mask, values, err);
 }
 
