@@ -98,6 +98,8 @@ void teacher_close(struct teacher **t);
 
 /* compress.c: quant.method is here, and quantises. */
 int32_t session_check_method(const cvr_session *s, cvr_error *err);
+/* compression_refused.c: what a compressor is given, whose callbacks refuse until they are set; `note` has to be. */
+cvr_compression session_compression(const cvr_session *s, void *ctx, const void *attrs);
 /* Which pictures a compressor looks at. */
 void session_calibration(const cvr_session *s, cvr_batches_options *o);
 
