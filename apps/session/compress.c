@@ -246,15 +246,12 @@ static int32_t count_pictures(compressing *k, cvr_error *err) {
 
 void compressing_begin(compressing *k, cvr_session *s, const cvr_compress_options *o) {
     *k = (compressing){.s = s, .o = o, .before = (double)NAN};
-    k->api = (cvr_compression){.struct_size = sizeof k->api,
-                               .ctx = k,
-                               .host = cvr_plugins_host(s->plugins),
-                               .attrs = s->set.method_attrs,
-                               .probe = run_probe,
-                               .tensor = take_tensor,
-                               .plan = take_plan,
-                               .measure = measure,
-                               .note = take_note};
+    k->api = session_compression(s, k, s->set.method_attrs);
+    k->api.probe = run_probe;
+    k->api.tensor = take_tensor;
+    k->api.plan = take_plan;
+    k->api.measure = measure;
+    k->api.note = take_note;
 }
 
 void compressing_end(compressing *k) {

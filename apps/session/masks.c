@@ -23,7 +23,7 @@ static int32_t declare(cvr_graph *g, const char *name, held_weights *h, cvr_erro
     char mask[256];
     if (weight == CVR_NONE) return cvr_fail(err, CVR_ERR_USAGE, "prune.held: this network has no parameter `%s`", name);
     const cvr_type *t = b->type(b, weight);
-    (void)snprintf(mask, sizeof mask, "%.190s_mask", name);
+    (void)snprintf(mask, sizeof mask, MASK_OF, name);
     cvr_param_decl decl = {.struct_size = sizeof decl, .name = mask, .dtype = CVR_F32, .rank = t->rank, .init = &one};
     memcpy(decl.shape, t->shape, sizeof decl.shape);
     memcpy(decl.order, t->order, sizeof decl.order);

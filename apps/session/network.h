@@ -153,7 +153,11 @@ int32_t net_program_build(const run_network *n, net_program *p, cvr_error *err);
 
 /* The graph of a program as far as its inputs. */
 int32_t net_program_inputs(const run_network *n, net_program *p, cvr_error *err);
-/* Builds the model, or the lines of [net], under what [layers] says. */
+/* Builds the model that a run's settings name, or the lines of their [net], under what their [layers] says; `io` has
+ * its input, and gets its ends. */
+int32_t model_build(const settings *s, int64_t n_classes, int64_t channels, cvr_graph *g, const cvr_io *io,
+                    cvr_error *err);
+/* That of this run, with the graph's own ends. */
 int32_t network_build(const run_network *n, cvr_graph *g, cvr_error *err);
 
 /* narrow_network.c: whether the network has other widths than its model, */
@@ -169,6 +173,7 @@ int32_t network_trace(const run_network *n, const cvr_graph *g, traced_network *
 void network_trace_free(traced_network *t);
 
 /* masks.c: the masks of weights that are held at zero, and for training their use. */
+#define MASK_OF "%.190s_mask" /* of a parameter's name */
 int32_t network_mask(const run_network *n, cvr_graph *g, bool trains, cvr_error *err);
 
 /* compressed.c: the network of a run that a compressor made, or under a probe. After the losses, before other passes.

@@ -44,27 +44,6 @@ static int32_t take_note(const cvr_compression *c, const char *what, const char 
     return CVR_OK;
 }
 
-static int32_t no_probe(const cvr_compression *c, const cvr_probe *probe, cvr_error *err) {
-    (void)c, (void)probe;
-    return cvr_fail(err, CVR_ERR_UNSUPPORTED, "a compressor of [prune] has no probes");
-}
-
-static int32_t no_tensor(const cvr_compression *c, const char *name, const cvr_type *type, const void *memory,
-                         cvr_error *err) {
-    (void)c, (void)name, (void)type, (void)memory;
-    return cvr_fail(err, CVR_ERR_UNSUPPORTED, "a compressor of [prune] gives no tensors");
-}
-
-static int32_t no_plan(const cvr_compression *c, const char *text, cvr_error *err) {
-    (void)c, (void)text;
-    return cvr_fail(err, CVR_ERR_UNSUPPORTED, "a compressor of [prune] has no plan");
-}
-
-static int32_t no_measure(const cvr_compression *c, double *before, double *after, cvr_error *err) {
-    (void)c, (void)before, (void)after;
-    return cvr_fail(err, CVR_ERR_UNSUPPORTED, "a compressor of [prune] cannot measure metrics");
-}
-
 /* ---- the network as it was ---- */
 
 /* As it is trained: what only training has, such as auxiliary heads, is pruned too. */
@@ -121,7 +100,7 @@ static int32_t write_masked(const pruning *p, const pruned_param *from, cvr_erro
         if (!from->mask[i]) values[i] = 0;
     CVR_TRY(write_left(p, from, from->name, values, err));
     for (int64_t i = 0; i < n; i++) values[i] = from->mask[i] ? 1 : 0;
-    (void)snprintf(mask, sizeof mask, "%.190s_mask", from->name);
+    (void)snprintf(mask, sizeof mask, MASK_OF, from->name);
     return write_left(p, from, mask, values, err);
 }
 
@@ -223,21 +202,14 @@ int32_t cvr_session_prune(cvr_session *s, const cvr_compress_options *o, cvr_com
     *result = (cvr_compress_result){.of = split_samples(&s->data.splits[CVR_SPLIT_TRAIN])};
     (void)snprintf(result->by, sizeof result->by, "%s", method->name);
     result->lr = s->set.lr;
-    p.api = (cvr_compression){.struct_size = sizeof p.api,
-                              .ctx = &p,
-                              .host = cvr_plugins_host(s->plugins),
-                              .attrs = s->set.prune_attrs,
-                              .probe = no_probe,
-                              .tensor = no_tensor,
-                              .plan = no_plan,
-                              .measure = no_measure,
-                              .note = take_note,
-                              .channels = give_channels,
-                              .param = give_param,
-                              .gradients = pruning_gradients,
-                              .cost = pruning_cost,
-                              .remove = take_removal,
-                              .mask = take_mask};
+    p.api = session_compression(s, &p, s->set.prune_attrs);
+    p.api.note = take_note;
+    p.api.channels = give_channels;
+    p.api.param = give_param;
+    p.api.gradients = pruning_gradients;
+    p.api.cost = pruning_cost;
+    p.api.remove = take_removal;
+    p.api.mask = take_mask;
     CVR_TRY_OUT(trace(&p, err));
     CVR_TRY_OUT(note_silent(&p, err));
     CVR_TRY_OUT(pruning_take_params(&p, err));

@@ -1,15 +1,6 @@
 /* What a network would cost with fewer channels: it is planned, and for its time also run, beside the session's own. */
 #include "pruning.h"
 
-static int32_t count_params(const cvr_store *store) {
-    int64_t n = 0;
-    for (size_t i = 0; i < cvr_store_count(store); i++) {
-        const cvr_store_entry *e = cvr_store_get(store, i);
-        if (e->role == CVR_STORE_TRAINED || e->role == CVR_STORE_FROZEN) n += cvr_numel(e->type.rank, e->type.shape);
-    }
-    return (int32_t)n;
-}
-
 /* The median of a few runs. */
 static int32_t measure(run_network *n, net_program *p, cvr_session_cost *out, cvr_error *err) {
     cvr_arena *arena;
@@ -29,7 +20,9 @@ static int32_t cost_of(run_network *n, const program_key *key, uint32_t what, do
     CVR_TRY_OUT(net_program_plan(n, key, &p, err));
     cost_count(p->program, key->batch, &cost);
     if (what == CVR_COST_SECONDS) CVR_TRY_OUT(measure(n, p, &cost, err));
-    *out = what == CVR_COST_SECONDS ? cost.seconds : what == CVR_COST_MACS ? cost.macs : count_params(n->store);
+    *out = what == CVR_COST_SECONDS ? cost.seconds
+           : what == CVR_COST_MACS  ? cost.macs
+                                    : (double)session_count_params(n->store);
 out:
     net_program_destroy(&p);
     return status;

@@ -300,8 +300,7 @@ cvr_device *cvr_session_device(cvr_session *s) {
     return s->net.device;
 }
 
-/* Weights on integers are nobody's to train, but weights. */
-static int64_t count_params(const cvr_store *store) {
+int64_t session_count_params(const cvr_store *store) {
     int64_t n = 0;
     for (size_t i = 0; i < cvr_store_count(store); i++) {
         const cvr_store_entry *e = cvr_store_get(store, i);
@@ -325,7 +324,7 @@ void cvr_session_describe(cvr_session *s, cvr_session_info *info) {
                                .model = s->set.model_desc ? s->set.model_desc->name : "net",
                                .backend = n->backend,
                                .precision = network_precision(n),
-                               .params = count_params(n->store),
+                               .params = session_count_params(n->store),
                                .n_classes = s->data.task.n_classes,
                                .class_names = s->data.task.class_names,
                                .batch = s->set.train->batch,

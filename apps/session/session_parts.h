@@ -87,6 +87,9 @@ int32_t compressed_open(const settings *s, cvr_plugins *plugins, network_rewriti
 /* session.c: the best weights of a run folder, else its last. Free with cvr_free. */
 int32_t session_folder_weights(const char *folder, char **path, cvr_error *err);
 
+/* Parameters of the network, trained or not; weights on integers are nobody's to train, but count. */
+int64_t session_count_params(const cvr_store *store);
+
 /* teacher.c: opens the teacher of [distill], where there is one, once the data is known; reads its weights into the
  * store, once that has been placed. */
 int32_t teacher_open(cvr_session *s, cvr_error *err);
@@ -95,6 +98,8 @@ void teacher_close(struct teacher **t);
 
 /* compress.c: quant.method is here, and quantises. */
 int32_t session_check_method(const cvr_session *s, cvr_error *err);
+/* compression_refused.c: what a compressor is given, whose callbacks refuse until they are set; `note` has to be. */
+cvr_compression session_compression(const cvr_session *s, void *ctx, const void *attrs);
 /* Which pictures a compressor looks at. */
 void session_calibration(const cvr_session *s, cvr_batches_options *o);
 

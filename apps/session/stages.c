@@ -90,23 +90,25 @@ static int32_t check_results(const building *w, cvr_error *err) {
     return n ? CVR_OK : cvr_fail(err, CVR_ERR_PLUGIN, "the network gives no result");
 }
 
-int32_t network_build(const run_network *n, cvr_graph *g, cvr_error *err) {
-    const settings *s = n->settings;
-    const run_data *d = n->data;
-    const cvr_io *io = cvr_graph_io(g);
+int32_t model_build(const settings *s, int64_t n_classes, int64_t channels, cvr_graph *g, const cvr_io *io,
+                    cvr_error *err) {
     const cvr_setting *const *layers;
     const size_t n_layers = cvr_config_lines(s->config, "layers", &layers);
     CVR_TRY(cvr_graph_override_layers(g, layers, n_layers, err));
     if (s->model_desc) {
-        const cvr_model_args args = {sizeof args, s->model_attrs, d->task.n_classes, d->channels};
+        const cvr_model_args args = {sizeof args, s->model_attrs, n_classes, channels};
         CVR_TRY(CVR_CALL(s->model_desc, build, NULL, err, cvr_graph_builder(g), &args, io));
     } else {
-        const cvr_net net = {(const cvr_setting *const *)s->net, s->n_net, d->task.n_classes};
+        const cvr_net net = {(const cvr_setting *const *)s->net, s->n_net, n_classes};
         cvr_value output;
         CVR_TRY(cvr_graph_net(g, &net, io->input(io, "image"), &output, err));
         CVR_TRY(io->put(io, "output", CVR_ROLE_RESULT, output, err));
     }
     return cvr_graph_overrides_used(g, err);
+}
+
+int32_t network_build(const run_network *n, cvr_graph *g, cvr_error *err) {
+    return model_build(n->settings, n->data->task.n_classes, n->data->channels, g, cvr_graph_io(g), err);
 }
 
 /* The model, with the widths that it has by itself or those of a run that was pruned; there must be a result. */

@@ -98,23 +98,12 @@ static int32_t refuse_put(const cvr_io *io, const char *name, uint32_t role, cvr
 
 /* ---- the network ---- */
 
-static int32_t build_network(distilling *d, const cvr_builder *b, cvr_error *err) {
-    const settings *s = &d->net->teacher->set;
-    const cvr_setting *const *layers;
-    if (cvr_config_lines(s->config, "widths", &layers) > 0)
+static int32_t build_network(distilling *d, cvr_error *err) {
+    const teacher *t = d->net->teacher;
+    const cvr_setting *const *widths;
+    if (cvr_config_lines(t->set.config, "widths", &widths) > 0)
         return cvr_fail(err, CVR_ERR_USAGE, "distill.teacher: this run was pruned; take the one that it was made of");
-    const size_t n_layers = cvr_config_lines(s->config, "layers", &layers);
-    CVR_TRY(cvr_graph_override_layers(d->graph, layers, n_layers, err));
-    if (s->model_desc) {
-        const cvr_model_args args = {sizeof args, s->model_attrs, d->net->teacher->n_classes, s->model->in_channels};
-        CVR_TRY(CVR_CALL(s->model_desc, build, NULL, err, b, &args, &d->io));
-    } else {
-        const cvr_net net = {(const cvr_setting *const *)s->net, s->n_net, d->net->teacher->n_classes};
-        cvr_value output;
-        CVR_TRY(cvr_graph_net(d->graph, &net, d->picture, &output, err));
-        CVR_TRY(d->io.put(&d->io, "output", CVR_ROLE_RESULT, output, err));
-    }
-    CVR_TRY(cvr_graph_overrides_used(d->graph, err));
+    CVR_TRY(model_build(&t->set, t->n_classes, t->set.model->in_channels, d->graph, &d->io, err));
     return d->n_results ? CVR_OK : cvr_fail(err, CVR_ERR_PLUGIN, "the teacher gives no result");
 }
 
@@ -198,7 +187,7 @@ static int32_t find_value(const distilling *d, const char *whose, const char *la
 static int32_t build_within(distilling *d, bool looks, cvr_error *err) {
     const cvr_builder *b = cvr_graph_builder(d->graph);
     CVR_TRY(make_picture(d, b, err));
-    CVR_TRY(build_network(d, b, err));
+    CVR_TRY(build_network(d, err));
     if (d->net->teacher->rewriting.compressor) CVR_TRY(rewrite(d, err));
     for (uint32_t i = 0; i < d->n_results && d->net->teacher->columns; i++)
         CVR_TRY(order_classes(d, b, d->names[i], &d->results[i].value, err));

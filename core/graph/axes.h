@@ -4,7 +4,6 @@
 
 #include "ir.h"
 
-/* Every element of every axis of every value is one number; those that are tied are one set (union and find). */
 /* Elements of one axis of a parameter, `each` of them for every unit of a group. */
 typedef struct channel_member {
     cvr_value value;
@@ -21,6 +20,7 @@ typedef struct channel_group {
     size_t n_members;
 } channel_group;
 
+/* Every element of every axis of every value is one number; those that are tied are one set (union and find). */
 struct cvr_channels {
     const cvr_graph *g;
     size_t *first;    /* by value: the number of its axis 0's element 0; n_values + 1 of them */
@@ -30,8 +30,8 @@ struct cvr_channels {
     uint8_t *gone;    /* of sets */
     uint8_t *before;  /* `gone` before the last removal */
     channel_group *groups;
-    struct channel_view *view; /* the last; NULL: none */
     size_t n_groups, groups_capacity;
+    struct channel_view *view; /* the last; NULL: none */
 };
 
 #define FIXED_BY_INPUT UINT32_MAX

@@ -123,6 +123,10 @@ void graph_free_node(ir_node *n);
 bool *graph_find_read(const cvr_graph *g, bool heads);
 /* The name of a layer or parameter without that of the network which is being built. */
 const char *graph_own_name(const cvr_graph *g, const char *name);
+/* Whether it is that network's, where another one is being built. */
+bool graph_is_own(const cvr_graph *g, const char *name);
+/* An error with the nearest name of a layer: `has`, "the network has", and "no layer `c2`; did you mean `c1`?" */
+int32_t graph_no_layer(const cvr_graph *g, const char *has, const char *layer, cvr_error *err);
 /* Whether anything depends on what the node does. */
 bool graph_node_runs(const ir_node *n, const bool *read);
 /* An output under a name that no other has, for plugins. */

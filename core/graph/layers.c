@@ -28,24 +28,11 @@ static int32_t blame_override(const cvr_setting *s, int32_t status, cvr_error *e
     return s->file ? cvr_fail_at(err, s->file, s->line, status) : status;
 }
 
-/* Nobody's layer: the names of those that there are stand on their nodes. */
-static int32_t unknown_layer(const cvr_graph *g, const cvr_setting *s, cvr_error *err) {
-    const char **names = cvr_calloc(g->n_nodes + 1, sizeof *names);
-    size_t n = 0;
-    if (!names) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    for (size_t i = 0; i < g->n_nodes; i++)
-        if (n == 0 || strcmp(names[n - 1], graph_own_name(g, g->nodes[i]->scope)) != 0)
-            names[n++] = graph_own_name(g, g->nodes[i]->scope);
-    const char *nearest = cvr_nearest(s->key, names, n);
-    cvr_fail(err, CVR_ERR_USAGE, "the network has no layer `%s`; %s%s%s", s->key,
-             nearest ? "did you mean `" : "`cvrun info` lists them", nearest ? nearest : "", nearest ? "`?" : "");
-    cvr_free(names);
-    return blame_override(s, CVR_ERR_USAGE, err);
-}
-
 int32_t cvr_graph_overrides_used(const cvr_graph *g, cvr_error *err) {
     for (size_t i = 0; i < g->n_overrides; i++)
-        if (!g->overrides_used[i]) return unknown_layer(g, g->overrides[i], err);
+        if (!g->overrides_used[i])
+            return blame_override(g->overrides[i], graph_no_layer(g, "the network has", g->overrides[i]->key, err),
+                                  err);
     return CVR_OK;
 }
 

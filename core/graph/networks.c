@@ -29,6 +29,26 @@ const char *graph_own_name(const cvr_graph *g, const char *name) {
     return name[n] == '.' ? name + n + 1 : name[n] == '\0' ? name + n : name;
 }
 
+bool graph_is_own(const cvr_graph *g, const char *name) {
+    return !g->network || graph_own_name(g, name) != name;
+}
+
+/* The names of the layers that there are stand on their nodes. */
+int32_t graph_no_layer(const cvr_graph *g, const char *has, const char *layer, cvr_error *err) {
+    const char **names = cvr_calloc(g->n_nodes + 1, sizeof *names);
+    size_t n = 0;
+    if (!names) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        const char *scope = graph_own_name(g, g->nodes[i]->scope);
+        if (graph_is_own(g, g->nodes[i]->scope) && (n == 0 || strcmp(names[n - 1], scope) != 0)) names[n++] = scope;
+    }
+    const char *nearest = cvr_nearest(layer, names, n);
+    cvr_fail(err, CVR_ERR_USAGE, "%s no layer `%s`; %s%s%s", has, layer,
+             nearest ? "did you mean `" : "`cvrun info` lists them", nearest ? nearest : "", nearest ? "`?" : "");
+    cvr_free(names);
+    return CVR_ERR_USAGE;
+}
+
 /* Whether the scope of a node is the layer's, or of a layer within it. */
 static bool is_within(const char *scope, const char *layer) {
     const size_t n = strlen(layer);
@@ -36,21 +56,12 @@ static bool is_within(const char *scope, const char *layer) {
 }
 
 int32_t cvr_graph_layer_value(const cvr_graph *g, const char *layer, cvr_value *out, cvr_error *err) {
-    const char **names = cvr_calloc(g->n_nodes + 1, sizeof *names);
-    size_t n = 0;
-    if (!names) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    *out = CVR_NONE;
-    for (size_t i = g->n_nodes; i-- > 0 && *out == CVR_NONE;) {
-        const char *scope = graph_own_name(g, g->nodes[i]->scope);
-        const bool own = !g->network || scope != g->nodes[i]->scope;
-        if (own && is_within(scope, layer)) *out = g->nodes[i]->outputs[0];
-        if (own && (n == 0 || strcmp(names[n - 1], scope) != 0)) names[n++] = scope;
+    for (size_t i = g->n_nodes; i-- > 0;) {
+        const char *scope = g->nodes[i]->scope;
+        if (!graph_is_own(g, scope) || !is_within(graph_own_name(g, scope), layer)) continue;
+        *out = g->nodes[i]->outputs[0];
+        return CVR_OK;
     }
-    const char *nearest = *out == CVR_NONE ? cvr_nearest(layer, names, n) : NULL;
-    const int32_t status = *out != CVR_NONE ? CVR_OK
-                                            : cvr_fail(err, CVR_ERR_USAGE, "there is no layer `%s`; %s%s%s", layer,
-                                                       nearest ? "did you mean `" : "`cvrun info` lists them",
-                                                       nearest ? nearest : "", nearest ? "`?" : "");
-    cvr_free(names);
-    return status;
+    *out = CVR_NONE;
+    return graph_no_layer(g, "there is", layer, err);
 }

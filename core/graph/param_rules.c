@@ -1,58 +1,20 @@
 /* Which stage a parameter is in, whether it is frozen, how fast it is trained: patterns against names. */
 #include "param_rules.h"
-#include <ctype.h>
+#include <cvr/plugin/names.h>
 #include <math.h>
 #include <stdlib.h>
 
-/* `*` stands for any characters, dots too, `?` for one, `#` for a number. Where a character does not fit, the last star
- * takes one more.
- */
-static bool glob(const char *p, const char *end, const char *text) {
-    const char *star = NULL, *from = NULL;
-    while (*text) {
-        if (p < end && *p == '*') {
-            star = p++;
-            from = text;
-        } else if (p < end && *p == '#' && isdigit((unsigned char)*text)) {
-            while (isdigit((unsigned char)*text)) text++;
-            p++;
-        } else if (p < end && (*p == '?' || *p == *text)) {
-            p++;
-            text++;
-        } else if (p == end && *text == '.') {
-            return true; /* a whole name up to a dot */
-        } else if (star) {
-            p = star + 1;
-            text = ++from;
-        } else {
-            return false;
-        }
-    }
-    while (p < end && *p == '*') p++;
-    return p == end;
-}
-
-/* The next word of a list: commas and blanks stand between words. */
-static bool next_word(const char **list, const char **word, const char **end) {
-    *word = *list + strspn(*list, ", \t");
-    *end = *word + strcspn(*word, ", \t");
-    *list = *end;
-    return *end > *word;
-}
-
 bool cvr_param_fits(const char *list, const char *name, const char *stage) {
-    const char *word, *end;
-    while (next_word(&list, &word, &end))
-        if (glob(word, end, name) || (stage && *stage && glob(word, end, stage))) return true;
-    return false;
+    return cvr_names_fit(list, name) || (stage && *stage && cvr_names_fit(list, stage));
 }
 
 /* ---- keeping them ---- */
 
 static int32_t parse_list(param_rule_list *l, const char *text, bool numbers, cvr_error *err) {
-    const char *word, *end;
-    while (text && next_word(&text, &word, &end)) {
-        const char *colon = numbers ? memchr(word, ':', (size_t)(end - word)) : end;
+    const char *word;
+    uint64_t length;
+    while (text && (word = cvr_next_pattern(&text, &length))) {
+        const char *end = word + length, *colon = numbers ? memchr(word, ':', (size_t)(end - word)) : end;
         char *rest = (char *)(uintptr_t)end;
         const double value = numbers && colon ? strtod(colon + 1, &rest) : 0;
         if (!colon || colon == word || (numbers && rest == colon + 1) || rest != end || !isfinite(value) || value < 0)
@@ -121,8 +83,8 @@ static const param_rule *last_fit(const param_rule_list *l, const char *name, co
     const param_rule *last = NULL;
     for (size_t i = 0; i < l->n; i++) {
         param_rule *rule = &l->rules[i];
-        const char *end = rule->pattern + strlen(rule->pattern);
-        if (!glob(rule->pattern, end, name) && !(*stage && glob(rule->pattern, end, stage))) continue;
+        const uint64_t n = strlen(rule->pattern);
+        if (!cvr_name_fits(rule->pattern, n, name) && !(*stage && cvr_name_fits(rule->pattern, n, stage))) continue;
         rule->used = rule->used || parameter;
         last = rule;
     }

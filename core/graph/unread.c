@@ -23,18 +23,13 @@ bool *graph_find_read(const cvr_graph *g, bool heads) {
     return read;
 }
 
-/* Of the network that is being built, where that is another one. */
-static bool is_own(const cvr_graph *g, const char *name) {
-    return !g->network || graph_own_name(g, name) != name;
-}
-
 int32_t cvr_graph_drop_unread(cvr_graph *g, cvr_error *err) {
     bool *read = graph_find_read(g, true);
     size_t n_kept = 0;
     if (!read) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < g->n_nodes; i++) {
         ir_node *n = g->nodes[i];
-        if (graph_node_runs(n, read) || !is_own(g, n->scope))
+        if (graph_node_runs(n, read) || !graph_is_own(g, n->scope))
             g->nodes[n_kept++] = n;
         else
             graph_free_node(n);
@@ -44,7 +39,7 @@ int32_t cvr_graph_drop_unread(cvr_graph *g, cvr_error *err) {
         const ir_value *value = g->values[v];
         if (value->kind != VALUE_STORED || read[v]) continue;
         const cvr_store_entry *e = cvr_store_get(g->store, value->store_index);
-        if (e->role <= CVR_STORE_BUFFER && is_own(g, e->name)) store_replace(g->store, value->store_index);
+        if (e->role <= CVR_STORE_BUFFER && graph_is_own(g, e->name)) store_replace(g->store, value->store_index);
     }
     cvr_free(read);
     return CVR_OK;

@@ -113,7 +113,5 @@ static void tie_softmax(const cvr_axes *a) {
 }
 static const cvr_axes_trait softmax_axes = {sizeof softmax_axes, tie_softmax, NULL, 0};
 
-CVR_AXES_AND(activation_softmax_more, softmax_axes, cvr_traits_mixed_recompute)
-CVR_ONNX_TRAITS(activation_softmax_traits, write_softmax, activation_softmax_more)
-CVR_AXES_AND(activation_log_softmax_more, softmax_axes, cvr_traits_mixed_recompute)
-CVR_ONNX_TRAITS(activation_log_softmax_traits, write_log_softmax, activation_log_softmax_more)
+CVR_ONNX_AXES_TRAITS(activation_softmax_traits, write_softmax, softmax_axes, cvr_traits_mixed_recompute)
+CVR_ONNX_AXES_TRAITS(activation_log_softmax_traits, write_log_softmax, softmax_axes, cvr_traits_mixed_recompute)

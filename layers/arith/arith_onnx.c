@@ -53,11 +53,7 @@ static int32_t write_amax(const cvr_onnx *o, cvr_error *err) {
     return write_reduction(o, "ReduceMax", 18, err);
 }
 
-CVR_AXES_AND(arith_expand_more, arith_expand_axes, cvr_traits_mixed)
-CVR_ONNX_TRAITS(arith_expand_traits, write_expand, arith_expand_more)
-CVR_AXES_AND(arith_sum_more, arith_reduce_axes, cvr_traits_mixed)
-CVR_ONNX_TRAITS(arith_sum_traits, write_sum, arith_sum_more)
-CVR_AXES_AND(arith_mean_more, arith_reduce_axes, cvr_traits_mixed)
-CVR_ONNX_TRAITS(arith_mean_traits, write_mean, arith_mean_more)
-CVR_AXES_AND(arith_amax_more, arith_reduce_axes, cvr_traits_mixed)
-CVR_ONNX_TRAITS(arith_amax_traits, write_amax, arith_amax_more)
+CVR_ONNX_AXES_TRAITS(arith_expand_traits, write_expand, arith_expand_axes, cvr_traits_mixed)
+CVR_ONNX_AXES_TRAITS(arith_sum_traits, write_sum, arith_reduce_axes, cvr_traits_mixed)
+CVR_ONNX_AXES_TRAITS(arith_mean_traits, write_mean, arith_reduce_axes, cvr_traits_mixed)
+CVR_ONNX_AXES_TRAITS(arith_amax_traits, write_amax, arith_reduce_axes, cvr_traits_mixed)

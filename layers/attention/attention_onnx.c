@@ -34,5 +34,4 @@ static int32_t write_attention(const cvr_onnx *o, cvr_error *err) {
     return cvr_onnx_reshape(o, joined, dims, cvr_onnx_axes(o, out, dims), &out, err);
 }
 
-CVR_AXES_AND(attention_more, attention_axes, cvr_traits_mixed_recompute)
-CVR_ONNX_TRAITS(attention_traits, write_attention, attention_more)
+CVR_ONNX_AXES_TRAITS(attention_traits, write_attention, attention_axes, cvr_traits_mixed_recompute)

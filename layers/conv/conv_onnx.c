@@ -38,7 +38,5 @@ static const void *on_integers(const char *name) {
     return strcmp(name, CVR_TRAIT_INT8) == 0 ? &int8 : cvr_traits_mixed_recompute(name);
 }
 
-CVR_AXES_AND(conv2d_more, conv2d_axes, on_integers)
-CVR_ONNX_TRAITS(conv2d_traits, write_conv, conv2d_more)
-CVR_AXES_AND(conv_transpose2d_more, conv_transpose2d_axes, cvr_traits_mixed_recompute)
-CVR_ONNX_TRAITS(conv_transpose2d_traits, write_transpose, conv_transpose2d_more)
+CVR_ONNX_AXES_TRAITS(conv2d_traits, write_conv, conv2d_axes, on_integers)
+CVR_ONNX_AXES_TRAITS(conv_transpose2d_traits, write_transpose, conv_transpose2d_axes, cvr_traits_mixed_recompute)

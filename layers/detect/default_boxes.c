@@ -55,10 +55,11 @@ static int32_t default_write(const cvr_onnx *o, cvr_error *err) {
     return detect_write_constant(o, default_run, err);
 }
 
-CVR_AXES_AND(default_more, detect_map_axes, cvr_traits_mixed_f32)
-static CVR_ONNX_TRAITS(default_traits, default_write, default_more)
+static const cvr_onnx_trait default_onnx = {sizeof default_onnx, default_write};
+CVR_DEFINE_TRAITS(default_traits, {CVR_TRAIT_ONNX, &default_onnx}, {CVR_TRAIT_AXES, &detect_map_axes},
+                  {CVR_TRAIT_PRECISION, &cvr_precision_none})
 
-    static double default_flops(const cvr_infer_args *a) {
+static double default_flops(const cvr_infer_args *a) {
     return 3.0 * (double)cvr_numel(2, a->outputs[0]->shape);
 }
 

@@ -52,10 +52,11 @@ static int32_t grid_write(const cvr_onnx *o, cvr_error *err) {
     return detect_write_constant(o, grid_run, err);
 }
 
-CVR_AXES_AND(grid_more, detect_map_axes, cvr_traits_mixed_f32)
-static CVR_ONNX_TRAITS(grid_traits, grid_write, grid_more)
+static const cvr_onnx_trait grid_onnx = {sizeof grid_onnx, grid_write};
+CVR_DEFINE_TRAITS(grid_traits, {CVR_TRAIT_ONNX, &grid_onnx}, {CVR_TRAIT_AXES, &detect_map_axes},
+                  {CVR_TRAIT_PRECISION, &cvr_precision_none})
 
-    static double grid_flops(const cvr_infer_args *a) {
+static double grid_flops(const cvr_infer_args *a) {
     return (double)cvr_numel(2, a->outputs[0]->shape);
 }
 

@@ -41,7 +41,5 @@ static const void *on_integers(const char *name) {
     return strcmp(name, CVR_TRAIT_INT8) == 0 ? &int8 : cvr_traits_mixed_recompute(name);
 }
 
-CVR_AXES_AND(linear_more, linear_axes, on_integers)
-CVR_ONNX_TRAITS(linear_traits, write_linear, linear_more)
-CVR_AXES_AND(matmul_more, matmul_axes, cvr_traits_mixed)
-CVR_ONNX_TRAITS(matmul_traits, write_matmul, matmul_more)
+CVR_ONNX_AXES_TRAITS(linear_traits, write_linear, linear_axes, on_integers)
+CVR_ONNX_AXES_TRAITS(matmul_traits, write_matmul, matmul_axes, cvr_traits_mixed)

@@ -112,11 +112,7 @@ static const void *batch_traits(const char *name) {
     return strcmp(name, CVR_TRAIT_BATCH_NORM) == 0 ? &norm_batch_evaluated : cvr_traits_mixed(name);
 }
 
-CVR_AXES_AND(norm_batch_inference_more, norm_batch_axes, batch_traits)
-CVR_ONNX_TRAITS(norm_batch_inference_traits, write_batch_norm, norm_batch_inference_more)
-CVR_AXES_AND(norm_layer_more, norm_layer_axes, cvr_traits_mixed_recompute)
-CVR_ONNX_TRAITS(norm_layer_traits, write_layer_norm, norm_layer_more)
-CVR_AXES_AND(norm_group_more, norm_group_axes, cvr_traits_mixed)
-CVR_ONNX_TRAITS(norm_group_traits, write_group_norm, norm_group_more)
-CVR_AXES_AND(norm_l2_more, norm_l2_axes, cvr_onnx_alone)
-CVR_ONNX_TRAITS(norm_l2_traits, write_l2_norm, norm_l2_more)
+CVR_ONNX_AXES_TRAITS(norm_batch_inference_traits, write_batch_norm, norm_batch_axes, batch_traits)
+CVR_ONNX_AXES_TRAITS(norm_layer_traits, write_layer_norm, norm_layer_axes, cvr_traits_mixed_recompute)
+CVR_ONNX_AXES_TRAITS(norm_group_traits, write_group_norm, norm_group_axes, cvr_traits_mixed)
+CVR_ONNX_AXES_TRAITS(norm_l2_traits, write_l2_norm, norm_l2_axes, cvr_onnx_alone)

@@ -122,9 +122,6 @@ static void tie_max(const cvr_axes *a) {
 }
 static const cvr_axes_trait max_axes = {sizeof max_axes, tie_max, NULL, 0};
 
-CVR_AXES_AND(pool_max_more, max_axes, max_on_integers)
-CVR_ONNX_TRAITS(pool_max_traits, write_max, pool_max_more)
-CVR_AXES_AND(pool_avg_more, cvr_axes_channels, average_on_integers)
-CVR_ONNX_TRAITS(pool_avg_traits, write_average, pool_avg_more)
-CVR_AXES_AND(pool_adaptive_more, cvr_axes_channels, adaptive_on_integers)
-CVR_ONNX_TRAITS(pool_adaptive_traits, write_adaptive, pool_adaptive_more)
+CVR_ONNX_AXES_TRAITS(pool_max_traits, write_max, max_axes, max_on_integers)
+CVR_ONNX_AXES_TRAITS(pool_avg_traits, write_average, cvr_axes_channels, average_on_integers)
+CVR_ONNX_AXES_TRAITS(pool_adaptive_traits, write_adaptive, cvr_axes_channels, adaptive_on_integers)

@@ -38,5 +38,4 @@ static int32_t write_upsample(const cvr_onnx *o, cvr_error *err) {
     return cvr_onnx_emit(o, "Resize", in, in[2] ? 3 : 4, attrs, linear ? 2 : 3, &out, err);
 }
 
-CVR_AXES_AND(resize_more, cvr_axes_channels, cvr_traits_mixed)
-CVR_ONNX_TRAITS(resize_traits, write_upsample, resize_more)
+CVR_ONNX_AXES_TRAITS(resize_traits, write_upsample, cvr_axes_channels, cvr_traits_mixed)

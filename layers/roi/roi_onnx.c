@@ -132,5 +132,4 @@ static int32_t write(const cvr_onnx *o, cvr_error *err) {
     return counted ? put_counted(o, &r, x, err) : cvr_onnx_emit1(o, "Identity", x, &out, err);
 }
 
-CVR_AXES_AND(roi_align_more, cvr_axes_channels, cvr_traits_mixed)
-CVR_ONNX_TRAITS(roi_align_traits, write, roi_align_more)
+CVR_ONNX_AXES_TRAITS(roi_align_traits, write, cvr_axes_channels, cvr_traits_mixed)

@@ -35,6 +35,8 @@ int32_t distill_sum(const cvr_builder *b, cvr_value x, cvr_value *out, cvr_error
  * to the teacher. */
 int32_t distill_divergence(const cvr_builder *b, cvr_value student, cvr_value teacher, double scale, cvr_value *out,
                            cvr_error *err);
+/* The number 1, (1,1) */
+int32_t distill_one(const cvr_builder *b, cvr_value *out, cvr_error *err);
 /* 1 where x (N, classes) is the largest of its row, else 0; several that are equal share it. No gradient. */
 int32_t distill_largest(const cvr_builder *b, cvr_value x, cvr_value *out, cvr_error *err);
 /* 1 in the column of each row's class, else 0. `label`: (N) i64, or shares (N, classes) f32, of which the largest is

@@ -54,8 +54,7 @@ int32_t distill_divergence(const cvr_builder *b, cvr_value student, cvr_value te
 
 /* ---- masks ---- */
 
-/* (rows,1) of 1 */
-static int32_t ones(const cvr_builder *b, int64_t rows, cvr_value *out, cvr_error *err) {
+int32_t distill_one(const cvr_builder *b, cvr_value *out, cvr_error *err) {
     const float one = 1;
     const cvr_param_decl decl = {.struct_size = sizeof decl,
                                  .name = "one",
@@ -64,17 +63,17 @@ static int32_t ones(const cvr_builder *b, int64_t rows, cvr_value *out, cvr_erro
                                  .shape = {1, 1, 1, 1, 1, 1},
                                  .flags = CVR_PARAM_CONSTANT,
                                  .values = &one};
-    const cvr_expand_attrs repeat = {.rank = 2, .shape = {rows, 1, 1, 1, 1, 1}, .scale = 1};
-    CVR_TRY(b->param(b, &decl, out, err));
-    return cvr_emit(b, "expand", &repeat, sizeof repeat, out, 1, out, err);
+    return b->param(b, &decl, out, err);
 }
 
 /* The gradient of the largest element of each row. */
 int32_t distill_largest(const cvr_builder *b, cvr_value x, cvr_value *out, cvr_error *err) {
     const cvr_reduce_attrs classes = {.n_dim = 1, .dim = {1}, .keepdim = 1};
+    const cvr_expand_attrs rows = {.rank = 2, .shape = {b->type(b, x)->shape[0], 1, 1, 1, 1, 1}, .scale = 1};
     cvr_value in[3] = {x};
     CVR_TRY(cvr_emit(b, "amax", &classes, sizeof classes, &x, 1, &in[1], err));
-    CVR_TRY(ones(b, b->type(b, x)->shape[0], &in[2], err));
+    CVR_TRY(distill_one(b, &in[2], err));
+    CVR_TRY(cvr_emit(b, "expand", &rows, sizeof rows, &in[2], 1, &in[2], err));
     return cvr_emit(b, "amax_backward", &classes, sizeof classes, in, 3, out, err);
 }
 
@@ -82,7 +81,7 @@ int32_t distill_largest(const cvr_builder *b, cvr_value x, cvr_value *out, cvr_e
  * where its negative is largest. */
 static int32_t mask_of_index(const cvr_builder *b, cvr_value label, cvr_value like, cvr_value *out, cvr_error *err) {
     const cvr_cross_entropy_attrs plain = {.ignore_index = -100, .reduction = CVR_LOSS_SUM};
-    cvr_value zero, loss[3], one, back[6];
+    cvr_value zero, loss[3], one;
     CVR_TRY(distill_scale(b, 0, like, &zero, err));
     const cvr_value in[2] = {zero, label};
     const cvr_op_call forward = {.struct_size = sizeof forward,
@@ -94,14 +93,9 @@ static int32_t mask_of_index(const cvr_builder *b, cvr_value label, cvr_value li
                                  .n_inputs = 2,
                                  .n_outputs = 3};
     CVR_TRY(b->emit(b, &forward, err));
-    CVR_TRY(ones(b, 1, &one, err));
-    CVR_TRY(distill_sum(b, one, &one, err));
-    back[0] = zero;
-    back[1] = label;
-    back[2] = CVR_NONE;
-    back[3] = loss[1];
-    back[4] = loss[2];
-    back[5] = one;
+    CVR_TRY(distill_one(b, &one, err));
+    CVR_TRY(distill_sum(b, one, &one, err)); /* (1,1) becomes () */
+    const cvr_value back[6] = {zero, label, CVR_NONE, loss[1], loss[2], one};
     CVR_TRY(cvr_emit(b, "cross_entropy_backward", &plain, sizeof plain, back, 6, &zero, err));
     CVR_TRY(distill_scale(b, -1, zero, &zero, err));
     return distill_largest(b, zero, out, err);

@@ -10,7 +10,7 @@ static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err
 }
 
 CVR_DEFINE_PLUGIN("distillers", "0.1.0",
-                  "op:expand op:sum op:mean op:amax op:mul op:mul_broadcast op:add_broadcast op:softmax op:log_softmax "
-                  "op:relu6 op:l2_norm2d op:mse_loss op:cross_entropy op:take_rows layer:conv2d layer:batch_norm2d "
-                  "layer:relu layer:concat layer:reshape layer:permute layer:adaptive_avg_pool2d layer:cross_entropy",
+                  "op:expand op:sum op:mean op:amax op:mul op:add_broadcast op:softmax op:log_softmax "
+                  "op:relu6 op:l2_norm2d op:mse_loss op:cross_entropy layer:conv2d layer:batch_norm2d "
+                  "layer:relu layer:concat layer:reshape layer:adaptive_avg_pool2d layer:cross_entropy",
                   load)

@@ -65,17 +65,9 @@ static int32_t ramp(const cvr_builder *b, double warmup, cvr_value loss, cvr_val
 
 /* 1 - mask */
 static int32_t rest_of(const cvr_builder *b, cvr_value mask, cvr_value *out, cvr_error *err) {
-    const float one = 1;
-    const cvr_param_decl decl = {.struct_size = sizeof decl,
-                                 .name = "all",
-                                 .dtype = CVR_F32,
-                                 .rank = 2,
-                                 .shape = {1, 1, 1, 1, 1, 1},
-                                 .flags = CVR_PARAM_CONSTANT,
-                                 .values = &one};
     cvr_value in[2];
     CVR_TRY(distill_scale(b, -1, mask, &in[0], err));
-    CVR_TRY(b->param(b, &decl, &in[1], err));
+    CVR_TRY(distill_one(b, &in[1], err));
     return cvr_emit(b, "add_broadcast", NULL, 0, in, 2, out, err);
 }
 

@@ -37,7 +37,7 @@ for m in l2 bn_scale taylor lamp fpgm random; do
 done
 expect 0 "" "$CVRUN" prune $run amount=0.5 scope=all
 grep -q '^  width: c1: 8 -> 4$' out.txt || fail "scope=all: $(cat out.txt)"
-expect 0 "" "$CVRUN" prune $run target=params:0.5 skip=fc1,c2,nosuch
+expect 0 "" "$CVRUN" prune $run target=params:0.5 skip=fc#,c2,nosuch
 grep -q 'width: c2\|width: fc1' out.txt && fail "what is skipped goes: $(cat out.txt)"
 grep -q "prune.skip: nosuch: none of" out.txt || fail "a word that means no layer is not named: $(cat out.txt)"
 expect 0 "" "$CVRUN" prune $run amount=0.5 prune.layers='fc*'

@@ -35,10 +35,22 @@ Test(patterns, fit_names_and_stages) {
         {"*a*b*d", "a.b.a.b.c", "", false},
         {"weight", "", "", false},
         {"x.weigh", "x.weight", "", false},
+        {"layer#.bn", "layer12.bn.bias", "", true},
+        {"layer#.bn", "layers.bn.bias", "", false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         cr_expect_eq(cvr_param_fits(cases[i].list, cases[i].name, cases[i].stage), cases[i].fits, "`%s` and %s",
                      cases[i].list, cases[i].name);
+}
+
+/* With a star more for each letter, a matcher that tries all ways for each star would not end. */
+Test(patterns, with_many_stars_take_no_time) {
+    char name[64], list[160];
+    for (size_t i = 0; i < 60; i++) name[i] = 'a';
+    name[60] = '\0';
+    for (size_t i = 0; i < 60; i++) memcpy(&list[2 * i], "*a", 2);
+    memcpy(&list[120], "*b", sizeof "*b");
+    cr_expect_not(cvr_param_fits(list, name, NULL));
 }
 
 Test(rules, set_stages_and_roles) {

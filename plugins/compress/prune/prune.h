@@ -2,10 +2,33 @@
 #ifndef CVR_COMPRESS_PRUNE_H
 #define CVR_COMPRESS_PRUNE_H
 
+#include <cvr/plugin/names.h>
 #include <cvr/plugin/plugin.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+/* Zeros, or NULL. */
+static inline void *prune_room(const cvr_compression *c, uint64_t bytes) {
+    void *p = c->host->alloc(c->host, bytes + 8, 16);
+    if (p) memset(p, 0, bytes + 8);
+    return p;
+}
+
+/* An axis of a parameter: its elements, and those in front of it and behind it. */
+typedef struct prune_rows {
+    int64_t outer, length, inner;
+} prune_rows;
+static inline prune_rows prune_rows_of(const cvr_type *t, uint32_t axis) {
+    prune_rows r = {1, t->shape[axis], 1};
+    for (uint32_t i = 0; i < axis; i++) r.outer *= t->shape[i];
+    for (uint32_t i = axis + 1; i < t->rank; i++) r.inner *= t->shape[i];
+    return r;
+}
+/* Where the `inner` elements of a row are that have o in front of it. */
+static inline int64_t prune_row_at(const prune_rows *r, int64_t o, int64_t row) {
+    return (o * r->length + row) * r->inner;
+}
 
 /* ---- channels ---- */
 
@@ -58,11 +81,6 @@ void prune_choose(const prune_job *j, double share);
 int32_t prune_reach_target(const prune_job *j, cvr_error *err);
 /* Units that stay of n where `share` goes: a multiple of r channels, at least r, never more than n. */
 uint64_t prune_units_left(const cvr_channel_group *g, int64_t round_to, double share);
-
-/* ---- names ---- */
-
-/* Whether one of the patterns, separated by commas, fits the name, as a whole or up to a dot: with * and ?. */
-int32_t prune_fits(const char *patterns, const char *name);
 
 /* ---- single weights: prune_masks.c ---- */
 

@@ -30,24 +30,27 @@ CVR_STATIC_ASSERT(sizeof(prune_settings) == sizeof(void *) * sizeof channel_attr
 /* Columns of a weight are channels that another layer makes. */
 static int skips(const prune_job *j, const cvr_channel_group *g) {
     for (uint64_t i = 0; i < g->n_members; i++)
-        if (g->members[i]->axis == 0 && prune_fits(j->settings->skip, g->members[i]->param)) return 1;
+        if (g->members[i]->axis == 0 && cvr_names_fit(j->settings->skip, g->members[i]->param)) return 1;
     return 0;
 }
 
-/* A word of prune.skip that means nothing here is more likely a slip than a wish. */
+static int names_member(const prune_job *j, const char *pattern, uint64_t n) {
+    for (uint64_t i = 0; i < j->n_groups; i++)
+        for (uint64_t k = 0; k < j->groups[i]->n_members; k++)
+            if (cvr_name_fits(pattern, n, j->groups[i]->members[k]->param)) return 1;
+    return 0;
+}
+
+/* A pattern of prune.skip that means nothing here is more likely a slip than a wish. */
 static int32_t note_unused_skips(const prune_job *j, cvr_error *err) {
-    char word[200], text[300];
-    for (const char *p = j->settings->skip; *p;) {
-        p += strspn(p, ", ");
-        const size_t n = strcspn(p, ", ");
-        int used = n == 0;
-        (void)snprintf(word, sizeof word, "%.*s", (int)(n < sizeof word ? n : sizeof word - 1), p);
-        for (uint64_t i = 0; i < j->n_groups && !used; i++)
-            for (uint64_t k = 0; k < j->groups[i]->n_members && !used; k++)
-                used = prune_fits(word, j->groups[i]->members[k]->param);
-        (void)snprintf(text, sizeof text, "%s: none of the channels that could go is that layer's", word);
-        if (!used) CVR_TRY(j->c->note(j->c, "prune.skip", text, err));
-        p += n;
+    const char *list = j->settings->skip, *pattern;
+    char text[300];
+    uint64_t n;
+    while ((pattern = cvr_next_pattern(&list, &n))) {
+        if (names_member(j, pattern, n)) continue;
+        (void)snprintf(text, sizeof text, "%.*s: none of the channels that could go is that layer's",
+                       (int)(n < 200 ? n : 200), pattern);
+        CVR_TRY(j->c->note(j->c, "prune.skip", text, err));
     }
     return CVR_OK;
 }
@@ -56,28 +59,23 @@ static void choose_groups(const prune_job *j) {
     for (uint64_t i = 0; i < j->n_groups; i++) {
         const cvr_channel_group *g = j->groups[i];
         const int stream = (g->flags & CVR_CHANNELS_STREAM) && j->settings->scope == PRUNE_BOTTLENECK;
-        j->chosen[i] = !stream && !skips(j, g) && (!*j->settings->layers || prune_fits(j->settings->layers, g->name));
+        j->chosen[i] =
+            !stream && !skips(j, g) && (!*j->settings->layers || cvr_names_fit(j->settings->layers, g->name));
     }
 }
 
 /* ---- a run ---- */
 
-static void *room(const prune_job *j, uint64_t bytes) {
-    void *p = j->c->host->alloc(j->c->host, bytes + 8, 16);
-    if (p) memset(p, 0, bytes + 8);
-    return p;
-}
-
 static int32_t open_job(prune_job *j, cvr_error *err) {
     CVR_TRY(j->c->channels(j->c, &j->groups, &j->n_groups, err));
-    j->first = room(j, (j->n_groups + 1) * sizeof *j->first);
-    j->chosen = room(j, j->n_groups + 1);
+    j->first = prune_room(j->c, (j->n_groups + 1) * sizeof *j->first);
+    j->chosen = prune_room(j->c, j->n_groups + 1);
     if (!j->first || !j->chosen) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (uint64_t i = 0; i < j->n_groups; i++) j->first[i + 1] = j->first[i] + j->groups[i]->units;
     j->n_units = j->first[j->n_groups];
-    j->scores = room(j, j->n_units * sizeof *j->scores);
-    j->gone = room(j, j->n_units + 1);
-    j->order = room(j, j->n_units * sizeof *j->order);
+    j->scores = prune_room(j->c, j->n_units * sizeof *j->scores);
+    j->gone = prune_room(j->c, j->n_units + 1);
+    j->order = prune_room(j->c, j->n_units * sizeof *j->order);
     return j->scores && j->gone && j->order ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
 }
 

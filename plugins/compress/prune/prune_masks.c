@@ -50,12 +50,6 @@ typedef struct mask_job {
     uint64_t n_candidates;
 } mask_job;
 
-static void *room(const mask_job *j, uint64_t bytes) {
-    void *p = j->c->host->alloc(j->c->host, bytes + 8, 16);
-    if (p) memset(p, 0, bytes + 8);
-    return p;
-}
-
 /* ---- what is pruned ---- */
 
 static const cvr_param_view *held_mask(const mask_job *j, const char *name) {
@@ -68,7 +62,7 @@ static const cvr_param_view *held_mask(const mask_job *j, const char *name) {
 
 static int is_wanted(const mask_job *j, const cvr_param_view *p) {
     return p->type->rank > 1 && (p->flags & CVR_PARAM_TRAINABLE) && !(p->flags & CVR_PARAM_NORM) &&
-           (!*j->s->layers || prune_fits(j->s->layers, p->name));
+           (!*j->s->layers || cvr_names_fit(j->s->layers, p->name));
 }
 
 static int32_t add_weight(mask_job *j, const cvr_param_view *p, cvr_error *err) {
@@ -76,7 +70,7 @@ static int32_t add_weight(mask_job *j, const cvr_param_view *p, cvr_error *err) 
     const cvr_param_view *held = held_mask(j, p->name);
     m->p = p;
     m->n = cvr_numel(p->type->rank, p->type->shape);
-    m->mask = room(j, (uint64_t)m->n);
+    m->mask = prune_room(j->c, (uint64_t)m->n);
     if (!m->mask) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (int64_t i = 0; i < m->n; i++) m->mask[i] = !held || held->values[i] != 0;
     return CVR_OK;
@@ -92,8 +86,8 @@ static int32_t open_job(mask_job *j, cvr_error *err) {
     if (!n)
         return cvr_fail(err, CVR_ERR_USAGE, "prune.layers = %s: no weights of this network have such a name",
                         j->s->layers);
-    j->weights = room(j, n * sizeof *j->weights);
-    j->candidates = room(j, entries * sizeof *j->candidates);
+    j->weights = prune_room(j->c, n * sizeof *j->weights);
+    j->candidates = prune_room(j->c, entries * sizeof *j->candidates);
     if (!j->weights || !j->candidates) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (uint64_t i = 0; (p = j->c->param(j->c, i)); i++)
         if (is_wanted(j, p)) CVR_TRY(add_weight(j, p, err));
@@ -182,24 +176,13 @@ static int32_t run_global(mask_job *j, cvr_error *err) {
 
 /* ---- rows ---- */
 
-typedef struct rows {
-    int64_t outer, length, inner;
-} rows;
-
-static rows rows_of(const cvr_type *t, int64_t dim) {
-    rows r = {1, t->shape[dim], 1};
-    for (int64_t i = 0; i < dim; i++) r.outer *= t->shape[i];
-    for (uint32_t i = (uint32_t)dim + 1; i < t->rank; i++) r.inner *= t->shape[i];
-    return r;
-}
-
 /* Its norm, of what the mask leaves; -1: the mask covers all of it. */
-static double norm_of(const masked *m, const rows *r, int64_t row, double n) {
+static double norm_of(const masked *m, const prune_rows *r, int64_t row, double n) {
     double sum = 0, largest = 0;
     int left = 0;
     for (int64_t o = 0; o < r->outer; o++)
         for (int64_t i = 0; i < r->inner; i++) {
-            const int64_t at = (o * r->length + row) * r->inner + i;
+            const int64_t at = prune_row_at(r, o, row) + i;
             const double x = m->mask[at] ? fabs((double)m->p->values[at]) : 0;
             left = left || m->mask[at];
             sum += n > 0 ? pow(x, n) : 0;
@@ -208,17 +191,17 @@ static double norm_of(const masked *m, const rows *r, int64_t row, double n) {
     return !left ? -1 : n > 0 ? pow(sum, 1 / n) : largest;
 }
 
-static void clear_row(const masked *m, const rows *r, int64_t row) {
-    for (int64_t o = 0; o < r->outer; o++) memset(m->mask + (o * r->length + row) * r->inner, 0, (size_t)r->inner);
+static void clear_row(const masked *m, const prune_rows *r, int64_t row) {
+    for (int64_t o = 0; o < r->outer; o++) memset(m->mask + prune_row_at(r, o, row), 0, (size_t)r->inner);
 }
 
-static int32_t prune_rows(mask_job *j, masked *m, int random, cvr_error *err) {
+static int32_t drop_rows(mask_job *j, masked *m, int random, cvr_error *err) {
     cvr_rng rng;
     int64_t go;
     if (j->s->dim >= (int64_t)m->p->type->rank)
         return cvr_fail(err, CVR_ERR_USAGE, "prune.dim = %lld: %.200s has %u axes", (long long)j->s->dim, m->p->name,
                         m->p->type->rank);
-    const rows r = rows_of(m->p->type, j->s->dim);
+    const prune_rows r = prune_rows_of(m->p->type, (uint32_t)j->s->dim);
     start_random(j, m, &rng);
     for (int64_t row = 0; row < r.length; row++) {
         const double by_chance = random ? cvr_rng_uniform(&rng) : 0, norm = norm_of(m, &r, row, j->s->n);
@@ -232,35 +215,35 @@ static int32_t prune_rows(mask_job *j, masked *m, int random, cvr_error *err) {
 }
 
 static int32_t run_ln_structured(mask_job *j, cvr_error *err) {
-    for (uint64_t i = 0; i < j->n; i++) CVR_TRY(prune_rows(j, &j->weights[i], 0, err));
+    for (uint64_t i = 0; i < j->n; i++) CVR_TRY(drop_rows(j, &j->weights[i], 0, err));
     return CVR_OK;
 }
 
 static int32_t run_random_structured(mask_job *j, cvr_error *err) {
-    for (uint64_t i = 0; i < j->n; i++) CVR_TRY(prune_rows(j, &j->weights[i], 1, err));
+    for (uint64_t i = 0; i < j->n; i++) CVR_TRY(drop_rows(j, &j->weights[i], 1, err));
     return CVR_OK;
 }
 
 /* ---- 2:4 ---- */
 
-/* Of each four neighbours along the input channels the two of least magnitude; layers that have no fours stay. */
-static void prune_fours(masked *m) {
-    const rows r = rows_of(m->p->type, 1);
+/* Of four entries, `step` apart, the two of greatest magnitude stay. */
+static void prune_four(const masked *m, int64_t at, int64_t step) {
+    int64_t left = 0;
+    for (int64_t i = at; i < at + 4 * step; i += step) left += m->mask[i];
+    for (; left > 2; left--) {
+        int64_t least = -1;
+        for (int64_t i = at; i < at + 4 * step; i += step)
+            if (m->mask[i] && (least < 0 || fabsf(m->p->values[i]) < fabsf(m->p->values[least]))) least = i;
+        m->mask[least] = 0;
+    }
+}
+
+/* Each four neighbours along the input channels; layers that have no fours stay. */
+static void prune_fours(const masked *m) {
+    const prune_rows r = prune_rows_of(m->p->type, 1);
     for (int64_t o = 0; o < r.outer && r.length % 4 == 0; o++)
-        for (int64_t c = 0; c < r.length; c += 4)
-            for (int64_t i = 0; i < r.inner; i++)
-                for (int gone = 0; gone < 2; gone++) {
-                    int64_t least = -1;
-                    for (int64_t k = 0; k < 4; k++) {
-                        const int64_t at = (o * r.length + c + k) * r.inner + i;
-                        const int64_t before = least < 0 ? at : least;
-                        const double x = fabs((double)m->p->values[at]), y = fabs((double)m->p->values[before]);
-                        if (m->mask[at] && (least < 0 || x < y)) least = at;
-                    }
-                    int64_t left = 0;
-                    for (int64_t k = 0; k < 4; k++) left += m->mask[(o * r.length + c + k) * r.inner + i];
-                    if (left > 2) m->mask[least] = 0;
-                }
+        for (int64_t row = 0; row < r.length; row += 4)
+            for (int64_t i = 0; i < r.inner; i++) prune_four(m, prune_row_at(&r, o, row) + i, r.inner);
 }
 
 static int32_t run_two_four(mask_job *j, cvr_error *err) {

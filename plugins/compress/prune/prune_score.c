@@ -22,13 +22,6 @@ static const cvr_param_view *find_param(const prune_job *j, const char *name) {
     return NULL;
 }
 
-/* Elements in front of an axis, and behind it. */
-static void around(const cvr_type *t, uint32_t axis, int64_t *outer, int64_t *inner) {
-    *outer = *inner = 1;
-    for (uint32_t i = 0; i < axis; i++) *outer *= t->shape[i];
-    for (uint32_t i = axis + 1; i < t->rank; i++) *inner *= t->shape[i];
-}
-
 typedef double (*element_fn)(double w, double g);
 static double absolute(double w, double g) {
     (void)g;
@@ -45,14 +38,12 @@ static double first_order(double w, double g) {
 /* Adds to each unit's score what its elements of one parameter come to. */
 static void add_member(const cvr_channel_group *g, const cvr_channel_member *m, const cvr_param_view *p, element_fn f,
                        double *scores) {
-    int64_t outer, inner;
-    around(p->type, m->axis, &outer, &inner);
-    const int64_t length = p->type->shape[m->axis];
+    const prune_rows r = prune_rows_of(p->type, m->axis);
     for (uint64_t u = 0; u < g->units; u++)
         for (uint64_t k = 0; k < m->each; k++)
-            for (int64_t o = 0; o < outer; o++) {
-                const int64_t at = (o * length + m->elements[u * m->each + k]) * inner;
-                for (int64_t i = at; i < at + inner; i++)
+            for (int64_t o = 0; o < r.outer; o++) {
+                const int64_t at = prune_row_at(&r, o, m->elements[u * m->each + k]);
+                for (int64_t i = at; i < at + r.inner; i++)
                     scores[u] += f((double)p->values[i], p->gradients ? (double)p->gradients[i] : 0);
             }
 }
@@ -137,15 +128,13 @@ int32_t prune_score_lamp(const prune_job *j, const cvr_channel_group *g, double 
 
 /* The distance between the filters of two units in the group's first weight. */
 static double distance(const cvr_channel_member *m, const cvr_param_view *p, uint64_t u, uint64_t v) {
-    int64_t outer, inner;
+    const prune_rows r = prune_rows_of(p->type, m->axis);
     double sum = 0;
-    around(p->type, m->axis, &outer, &inner);
-    const int64_t length = p->type->shape[m->axis];
     for (uint64_t k = 0; k < m->each; k++)
-        for (int64_t o = 0; o < outer; o++) {
-            const float *a = p->values + (o * length + m->elements[u * m->each + k]) * inner,
-                        *b = p->values + (o * length + m->elements[v * m->each + k]) * inner;
-            for (int64_t i = 0; i < inner; i++) {
+        for (int64_t o = 0; o < r.outer; o++) {
+            const float *a = p->values + prune_row_at(&r, o, m->elements[u * m->each + k]),
+                        *b = p->values + prune_row_at(&r, o, m->elements[v * m->each + k]);
+            for (int64_t i = 0; i < r.inner; i++) {
                 const double d = (double)a[i] - (double)b[i];
                 sum += d * d;
             }

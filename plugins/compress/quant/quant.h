@@ -1,6 +1,7 @@
 /*
- * Quantisation after training (PTQ): what the files of this folder share. A network's values are called by keys, the
- * names of the nodes that make them ("layer1.0.conv1/conv2d"), with #2, #3 behind a name that comes again.
+ * Quantisation, after training (PTQ) and in training (QAT): what the files of this folder share. A network's values are
+ * called by keys, the names of the nodes that make them ("layer1.0.conv1/conv2d"), with #2, #3 behind a name that comes
+ * again.
  */
 #ifndef CVR_COMPRESS_QUANT_H
 #define CVR_COMPRESS_QUANT_H
@@ -8,6 +9,9 @@
 #include <cvr/plugin/plugin.h>
 
 #define QUANT_KEY 512
+#define QUANT_PREFIX "quant:"      /* of outputs that are asked for */
+#define QUANT_AVERAGING 0.01       /* of moving averages, as PyTorch's observers have it */
+#define QUANT_SMALLEST_STEP 1e-30f /* of values that are always 0 the step is 1 */
 
 /* ---- quant_names.c: keys of a graph's nodes ---- */
 
@@ -26,6 +30,10 @@ const cvr_int8_trait *quant_trait(const cvr_rewriter *r, uint64_t i);
 /* The last of the bounds (CVR_INT8_CLAMP), and in training the batch norm of a layer, that follow node i, each the only
  * reader of what is before it; i itself where there are none. Its value is what is quantised. */
 uint64_t quant_tail(const cvr_rewriter *r, uint64_t i);
+/* Whether input k is an activation. */
+static inline int32_t quant_is_activation(const cvr_int8_trait *t, uint32_t k) {
+    return (t->activations >> k & 1) && !((t->weight | t->bias) >> k & 1);
+}
 /* A parameter of node i, "weight_int8", in a scope where others may be called so. */
 void quant_param_name(const quant_names *names, uint64_t i, const char *what, char *name, size_t size);
 
@@ -51,6 +59,19 @@ int32_t quant_plan_read(quant_plan *p, const cvr_host *host, const char *text, c
 const quant_entry *quant_plan_find(const quant_plan *p, uint32_t kind, const char *key);
 void quant_plan_close(quant_plan *p);
 
+/* ---- quant_chains.c: a network's nodes on integers ---- */
+
+typedef struct quant_chains {
+    const cvr_host *host;
+    const quant_entry **entry; /* by node: what the plan says of a node on integers, or NULL */
+    uint64_t *head;            /* by node: the node on integers that it is, or whose norm or bound; or CVR_NO_NODE */
+    uint64_t *tail;            /* by node on integers: the last of those (quant_tail) */
+} quant_chains;
+/* An error where the network lacks nodes that the plan has. To be closed, whatever comes of it. */
+int32_t quant_chains_open(quant_chains *c, const cvr_rewriter *r, const quant_plan *plan, const quant_names *names,
+                          cvr_error *err);
+void quant_chains_close(quant_chains *c);
+
 /* ---- quant_ranges.c: values whose ranges are learned in training ---- */
 
 /* Values that share a scale, by the number of their group: of the network as it is evaluated, or as it is trained. */
@@ -58,11 +79,9 @@ typedef struct quant_ranges {
     const cvr_rewriter *r;
     const quant_plan *plan;
     const quant_names *names;
-    const quant_entry **entry; /* by node: what the plan says of a node on integers, or NULL */
-    uint64_t *head;            /* by node: the node on integers that it is, or whose norm or bound; or CVR_NO_NODE */
-    uint64_t *tail;            /* by node on integers: the last of those */
-    const quant_entry **edge;  /* by node, and behind them the network's input: where integers are made of its value */
-    uint64_t *group; /* by node, and behind them the network's input: the one before it in its group; itself */
+    quant_chains chains;
+    const quant_entry **edge; /* by node, and behind them the network's input: where integers are made of its value */
+    uint64_t *group;          /* by node, and behind them the network's input: the one before it in its group; itself */
     const quant_entry **least; /* by group: of its values' entries that with the least key, which names its range */
     cvr_value (*range)[2];     /* by group: least and greatest, or CVR_NONE */
 } quant_ranges;

@@ -5,9 +5,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define PREFIX "quant:"
-#define AVERAGING 0.01 /* of a moving average, as PyTorch's observers have it */
-
 /* ---- the values as outputs ---- */
 
 typedef struct marking {
@@ -23,7 +20,7 @@ static int32_t mark(const marking *m, cvr_value v, cvr_error *err) {
     for (uint64_t i = 0; i < m->job->n_values; i++) {
         if (m->job->values[i].marked || strcmp(m->job->values[i].key, key) != 0) continue;
         m->job->values[i].marked = 1;
-        (void)snprintf(name, sizeof name, PREFIX "%llu", (unsigned long long)i);
+        (void)snprintf(name, sizeof name, QUANT_PREFIX "%llu", (unsigned long long)i);
         return m->r->output(m->r, name, m->r->current(m->r, v), err);
     }
     return CVR_OK;
@@ -86,7 +83,7 @@ static int32_t see_range(quant_job *job, quant_value *v, const cvr_tensor *t, cv
         if (!isfinite(v->mean[c])) return not_finite(v, err);
     v->n += channels ? n / channels : 0;
     if (n == 0) return CVR_OK;
-    const double share = v->seen ? AVERAGING : 1;
+    const double share = v->seen ? QUANT_AVERAGING : 1;
     v->min = v->seen && v->min < (double)low ? v->min : (double)low;
     v->max = v->seen && v->max > (double)high ? v->max : (double)high;
     v->low += share * ((double)low - v->low);
@@ -112,7 +109,7 @@ static int32_t see_bins(quant_job *job, quant_value *v, const cvr_tensor *t, cvr
 
 static int32_t see(void *ctx, const char *name, const cvr_tensor *t, cvr_error *err) {
     quant_job *job = ctx;
-    const uint64_t i = strtoull(name + strlen(PREFIX), NULL, 10);
+    const uint64_t i = strtoull(name + strlen(QUANT_PREFIX), NULL, 10);
     if (i >= job->n_values) return CVR_OK;
     return job->histograms ? see_bins(job, &job->values[i], t, err) : see_range(job, &job->values[i], t, err);
 }
@@ -142,7 +139,7 @@ static void join_bins(quant_job *job) {
 void quant_scale(float low, float high, double *scale, int32_t *zero) {
     low = low < 0 ? low : 0;
     high = high > 0 ? high : 0;
-    const float step = (high - low) / 255, s = step > 1e-30f ? step : 1; /* of a value that is always 0 */
+    const float step = (high - low) / 255, s = step > QUANT_SMALLEST_STEP ? step : 1;
     const float z = rintf(-low / s);
     *scale = (double)s;
     *zero = z < 0 ? 0 : z > 255 ? 255 : (int32_t)z;
@@ -164,7 +161,7 @@ static int32_t check_seen(const quant_job *job, cvr_error *err) {
 
 int32_t quant_calibrate(quant_job *job, cvr_error *err) {
     const cvr_probe probe = {
-        .struct_size = sizeof probe, .ctx = job, .rewrite = mark_values, .prefix = PREFIX, .see = see};
+        .struct_size = sizeof probe, .ctx = job, .rewrite = mark_values, .prefix = QUANT_PREFIX, .see = see};
     const int64_t observer = job->settings->observer;
     job->histograms = 0;
     CVR_TRY(job->c->probe(job->c, &probe, err));

@@ -2,10 +2,9 @@
  * network, whose batch norms are folded by then. */
 #include "quant.h"
 
+#include <cvr/plugin/names.h>
 #include <cvr/plugin/ops/quant.h>
 #include <stdlib.h>
-
-#define PREFIX "quant:"
 
 void *quant_alloc(const quant_job *job, uint64_t bytes, cvr_error *err) {
     void *p = job->host->alloc(job->host, bytes ? bytes : 1, 64);
@@ -65,27 +64,6 @@ typedef struct collecting {
     uint64_t *site_of; /* by node: the site whose value it makes, or CVR_NO_NODE */
 } collecting;
 
-/* Patterns with * and ?, separated by commas or spaces; "auto:" ones are none of them. */
-static int fits_one(const char *p, const char *end, const char *text) {
-    if (p == end) return *text == '\0' || *text == '.';
-    if (*p == '*') {
-        for (;; text++) {
-            if (fits_one(p + 1, end, text)) return 1;
-            if (!*text) return 0;
-        }
-    }
-    return *text && (*p == '?' || *p == *text) && fits_one(p + 1, end, text + 1);
-}
-
-static int fits(const char *list, const char *text) {
-    for (const char *p = list; *p;) {
-        const size_t n = strcspn(p, ", ");
-        if (n && fits_one(p, p + n, text)) return 1;
-        p += n + strspn(p + n, ", ");
-    }
-    return 0;
-}
-
 static int is_on_integers(const collecting *w, cvr_value v) {
     const uint64_t at = v == CVR_NONE ? CVR_NO_NODE : w->r->producer(w->r, v);
     return at != CVR_NO_NODE && w->site_of[at] != CVR_NO_NODE;
@@ -101,8 +79,8 @@ static const char *reason(const collecting *w, uint64_t i, const cvr_node_view *
         quant_node_key(&w->names, w->r, i, key);
         return quant_plan_find(w->job->given, QUANT_INT8, key) ? NULL : "not in the plan";
     }
-    if (fits(s->skip, layer)) return "quant.skip";
-    if (strncmp(s->keep, "auto:", 5) != 0 && fits(s->keep, layer)) return "quant.keep";
+    if (cvr_names_fit(s->skip, layer)) return "quant.skip";
+    if (strncmp(s->keep, "auto:", 5) != 0 && cvr_names_fit(s->keep, layer)) return "quant.keep";
     for (uint32_t k = 0; k < n->n_inputs; k++) {
         const uint64_t bit = (uint64_t)1 << k;
         if (n->inputs[k] == CVR_NONE) continue;
@@ -120,9 +98,7 @@ static int32_t add_inputs(collecting *w, quant_site *s, const cvr_node_view *n, 
     char key[QUANT_KEY];
     for (uint32_t k = 0; k < n->n_inputs; k++) {
         uint64_t v;
-        if (!(s->trait->activations >> k & 1) || n->inputs[k] == CVR_NONE || (s->trait->weight >> k & 1) ||
-            (s->trait->bias >> k & 1))
-            continue;
+        if (!quant_is_activation(s->trait, k) || n->inputs[k] == CVR_NONE) continue;
         const uint64_t at = w->r->producer(w->r, n->inputs[k]);
         if (at != CVR_NO_NODE && w->site_of[at] != CVR_NO_NODE) {
             v = w->job->sites[w->site_of[at]].out;
@@ -157,7 +133,7 @@ static int32_t ask_for_weights(collecting *w, uint64_t i, const cvr_node_view *n
         char name[64];
         if (n->inputs[k] == CVR_NONE || !(bit & (s->trait->weight | s->trait->bias))) continue;
         *(bit & s->trait->weight ? &s->weight : &s->bias) = *b->type(b, n->inputs[k]);
-        (void)snprintf(name, sizeof name, PREFIX "%c:%llu", bit & s->trait->weight ? 'w' : 'b',
+        (void)snprintf(name, sizeof name, QUANT_PREFIX "%c:%llu", bit & s->trait->weight ? 'w' : 'b',
                        (unsigned long long)(s - w->job->sites));
         CVR_TRY(w->r->output(w->r, name, w->r->current(w->r, n->inputs[k]), err));
     }
@@ -221,8 +197,8 @@ static int32_t find_sites(void *ctx, const cvr_rewriter *r, cvr_error *err) {
 
 static int32_t take_weights(void *ctx, const char *name, const cvr_tensor *t, cvr_error *err) {
     quant_job *job = ctx;
-    const char kind = name[strlen(PREFIX)];
-    const uint64_t i = strtoull(name + strlen(PREFIX) + 2, NULL, 10),
+    const char kind = name[strlen(QUANT_PREFIX)];
+    const uint64_t i = strtoull(name + strlen(QUANT_PREFIX) + 2, NULL, 10),
                    bytes = (uint64_t)cvr_numel(t->rank, t->shape) * sizeof(float);
     if ((kind != 'w' && kind != 'b') || i >= job->n_sites) return CVR_OK;
     float **to = kind == 'w' ? &job->sites[i].weights : &job->sites[i].biases;
@@ -236,7 +212,7 @@ int32_t quant_collect(quant_job *job, cvr_error *err) {
     const cvr_probe probe = {.struct_size = sizeof probe,
                              .ctx = job,
                              .rewrite = find_sites,
-                             .prefix = PREFIX,
+                             .prefix = QUANT_PREFIX,
                              .see = take_weights,
                              .batches = 1};
     CVR_TRY(job->c->probe(job->c, &probe, err));

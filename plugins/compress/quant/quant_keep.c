@@ -8,7 +8,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define PREFIX "quant:"
 #define BATCHES 2 /* that the ranking looks at */
 
 /* ---- one node at a time ---- */
@@ -36,7 +35,7 @@ static int32_t rewrite_one(void *ctx, const cvr_rewriter *r, cvr_error *err) {
             const cvr_type *t = r->builder->type(r->builder, node.outputs[o]);
             const uint64_t uses = r->uses(r, node.outputs[o], &first);
             if (!uses || first != CVR_NO_NODE || t->dtype != CVR_F32) continue;
-            (void)snprintf(name, sizeof name, PREFIX "%llu", (unsigned long long)n++);
+            (void)snprintf(name, sizeof name, QUANT_PREFIX "%llu", (unsigned long long)n++);
             CVR_TRY(r->output(r, name, node.outputs[o], err));
         }
     }
@@ -69,7 +68,7 @@ static int32_t run_plan(ranking *k, const char *plan, cvr_error *err) {
     const cvr_probe probe = {.struct_size = sizeof probe,
                              .ctx = k,
                              .rewrite = rewrite_one,
-                             .prefix = PREFIX,
+                             .prefix = QUANT_PREFIX,
                              .see = see_result,
                              .batches = BATCHES};
     k->plan = plan;

@@ -64,4 +64,5 @@ static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err
 }
 
 CVR_DEFINE_PLUGIN("compress_quant", "0.1.0",
-                  "op:quantize op:dequantize op:fake_quantize op:elementwise op:amax op:average_update", load)
+                  "op:quantize op:dequantize op:fake_quantize op:elementwise op:amax op:average_update op:from_logical",
+                  load)

@@ -4,8 +4,6 @@
 
 #include <stdlib.h>
 
-#define PREFIX "quant:"
-
 static const cvr_attr_desc epochs = CVR_ATTR_INIT(INT, "epochs", "8", "that it trains", CVR_ATTR_BETWEEN(1, 1e6));
 static const cvr_attr_desc lr =
     CVR_ATTR_INIT(FLOAT, "lr", "0", "learning rate, which changes as the run's did; 0: a hundredth of the run's",
@@ -37,7 +35,6 @@ static uint32_t stage(const void *attrs, int64_t epoch) {
 
 typedef struct reading {
     quant_job *job;
-    const quant_plan *plan;
     float (*range)[2]; /* by value of the job */
 } reading;
 
@@ -53,7 +50,7 @@ static int32_t ask_for(const reading *k, const quant_ranges *w, uint64_t group, 
         if (v->marked || strcmp(v->key, key) != 0) continue;
         v->marked = 1;
         for (int end = 0; end < 2; end++) {
-            (void)snprintf(name, sizeof name, PREFIX "%d:%llu", end, (unsigned long long)i);
+            (void)snprintf(name, sizeof name, QUANT_PREFIX "%d:%llu", end, (unsigned long long)i);
             CVR_TRY(w->r->output(w->r, name, w->range[group][end], err));
         }
     }
@@ -65,7 +62,7 @@ static int32_t ask_for_all(const reading *k, quant_ranges *w, cvr_error *err) {
     for (uint64_t i = 0; i < k->job->n_values; i++) k->job->values[i].marked = 0;
     for (uint64_t i = 0; i <= w->r->n_nodes; i++) {
         const uint64_t group = quant_ranges_group(w, i);
-        if (i < w->r->n_nodes && w->entry[i]) CVR_TRY(ask_for(k, w, group, w->entry[i]->key, 0, err));
+        if (i < w->r->n_nodes && w->chains.entry[i]) CVR_TRY(ask_for(k, w, group, w->chains.entry[i]->key, 0, err));
         if (w->edge[i]) CVR_TRY(ask_for(k, w, group, w->edge[i]->key, 1, err));
     }
     for (uint64_t i = 0; i < w->r->n_nodes; i++) CVR_TRY(w->r->keep(w->r, i, err));
@@ -78,7 +75,7 @@ static int32_t declare_ranges(void *ctx, const cvr_rewriter *r, cvr_error *err) 
     quant_ranges w = {.r = NULL};
     int32_t status;
     CVR_TRY_OUT(quant_names_open(&names, r, err));
-    CVR_TRY_OUT(quant_ranges_open(&w, r, k->plan, &names, err));
+    CVR_TRY_OUT(quant_ranges_open(&w, r, k->job->given, &names, err));
     status = ask_for_all(k, &w, err);
 out:
     quant_ranges_close(&w);
@@ -88,19 +85,19 @@ out:
 
 static int32_t take_range(void *ctx, const char *name, const cvr_tensor *t, cvr_error *err) {
     const reading *k = ctx;
-    const char *number = name + strlen(PREFIX);
+    const char *number = name + strlen(QUANT_PREFIX);
     const uint64_t i = strtoull(number + 2, NULL, 10);
     (void)err;
     if (i < k->job->n_values) k->range[i][*number == '1'] = *(const float *)t->data;
     return CVR_OK;
 }
 
-static int32_t read_ranges(quant_job *job, const quant_plan *plan, cvr_error *err) {
-    reading k = {.job = job, .plan = plan};
+static int32_t read_ranges(quant_job *job, cvr_error *err) {
+    reading k = {.job = job};
     const cvr_probe probe = {.struct_size = sizeof probe,
                              .ctx = &k,
                              .rewrite = declare_ranges,
-                             .prefix = PREFIX,
+                             .prefix = QUANT_PREFIX,
                              .see = take_range,
                              .batches = 1};
     k.range = quant_alloc(job, (job->n_values + 1) * sizeof *k.range, err);
@@ -117,7 +114,7 @@ static int32_t read_ranges(quant_job *job, const quant_plan *plan, cvr_error *er
 
 static int32_t convert_job(quant_job *job, cvr_error *err) {
     CVR_TRY(quant_collect(job, err));
-    CVR_TRY(read_ranges(job, job->given, err));
+    CVR_TRY(read_ranges(job, err));
     return quant_write(job, err);
 }
 

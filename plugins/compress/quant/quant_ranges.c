@@ -6,27 +6,7 @@
 
 #define INPUT(w_) ((w_)->r->n_nodes) /* the network's input, behind all nodes */
 
-/* ---- which nodes, and which entries of the plan ---- */
-
-/* The last node of a chain is its value's; those before have no other reader. */
-static void find_heads(quant_ranges *w) {
-    const cvr_rewriter *r = w->r;
-    char key[QUANT_KEY];
-    cvr_node_view n;
-    for (uint64_t i = 0; i < r->n_nodes; i++) w->head[i] = w->tail[i] = CVR_NO_NODE;
-    for (uint64_t i = 0; i < r->n_nodes; i++) {
-        quant_node_key(w->names, r, i, key);
-        w->entry[i] = quant_trait(r, i) ? quant_plan_find(w->plan, QUANT_INT8, key) : NULL;
-        if (!w->entry[i]) continue;
-        const uint64_t tail = quant_tail(r, i);
-        for (uint64_t at = i; at != tail; (void)r->uses(r, n.outputs[0], &at)) {
-            r->node(r, at, &n);
-            w->head[at] = i;
-        }
-        w->head[tail] = i;
-        w->tail[i] = tail;
-    }
-}
+/* ---- which entries of the plan ---- */
 
 /* A batch norm is, when the network is evaluated, part of the layer before it, or another op of the same name. */
 static const quant_entry *find_norm(const quant_ranges *w, uint64_t at, const char *evaluated) {
@@ -56,10 +36,6 @@ static const quant_entry *find_edge(const quant_ranges *w, cvr_value v) {
     return norm ? find_norm(w, at, norm->evaluated) : NULL;
 }
 
-static int is_activation(const cvr_int8_trait *t, uint32_t k) {
-    return (t->activations >> k & 1) && !((t->weight | t->bias) >> k & 1);
-}
-
 /* While the graph still is as it was. */
 static void find_edges(quant_ranges *w) {
     const cvr_rewriter *r = w->r;
@@ -68,10 +44,10 @@ static void find_edges(quant_ranges *w) {
         cvr_node_view n;
         r->node(r, i, &n);
         const cvr_int8_trait *t = cvr_op_trait(n.op, CVR_TRAIT_INT8);
-        for (uint32_t k = 0; k < n.n_inputs && w->entry[i]; k++) {
-            if (!is_activation(t, k) || n.inputs[k] == CVR_NONE) continue;
+        for (uint32_t k = 0; k < n.n_inputs && w->chains.entry[i]; k++) {
+            if (!quant_is_activation(t, k) || n.inputs[k] == CVR_NONE) continue;
             const uint64_t at = r->producer(r, n.inputs[k]);
-            if (at == CVR_NO_NODE || w->head[at] == CVR_NO_NODE)
+            if (at == CVR_NO_NODE || w->chains.head[at] == CVR_NO_NODE)
                 w->edge[at == CVR_NO_NODE ? INPUT(w) : at] = find_edge(w, n.inputs[k]);
         }
     }
@@ -85,9 +61,9 @@ uint64_t quant_ranges_group(const quant_ranges *w, uint64_t i) {
 }
 
 const quant_entry *quant_ranges_of(const quant_ranges *w, cvr_value v, uint64_t *group) {
-    const uint64_t at = w->r->producer(w->r, v), head = at == CVR_NO_NODE ? CVR_NO_NODE : w->head[at];
+    const uint64_t at = w->r->producer(w->r, v), head = at == CVR_NO_NODE ? CVR_NO_NODE : w->chains.head[at];
     *group = quant_ranges_group(w, head != CVR_NO_NODE ? head : at == CVR_NO_NODE ? INPUT(w) : at);
-    return head != CVR_NO_NODE ? w->entry[head] : w->edge[at == CVR_NO_NODE ? INPUT(w) : at];
+    return head != CVR_NO_NODE ? w->chains.entry[head] : w->edge[at == CVR_NO_NODE ? INPUT(w) : at];
 }
 
 static void join(quant_ranges *w, uint64_t a, uint64_t b) {
@@ -108,7 +84,7 @@ static void see_inputs(quant_ranges *w, uint64_t i, int joins) {
     const cvr_int8_trait *t = cvr_op_trait(n.op, CVR_TRAIT_INT8);
     for (uint32_t k = 0; k < n.n_inputs; k++) {
         uint64_t group;
-        if (!is_activation(t, k) || n.inputs[k] == CVR_NONE) continue;
+        if (!quant_is_activation(t, k) || n.inputs[k] == CVR_NONE) continue;
         const quant_entry *e = quant_ranges_of(w, n.inputs[k], &group);
         if (!e) continue;
         if (!joins)
@@ -126,9 +102,9 @@ static void find_groups(quant_ranges *w) {
     }
     for (int joins = 1; joins >= 0; joins--)
         for (uint64_t i = 0; i < w->r->n_nodes; i++) {
-            if (!w->entry[i]) continue;
+            if (!w->chains.entry[i]) continue;
             see_inputs(w, i, joins);
-            if (!joins) note(w, i, w->entry[i]);
+            if (!joins) note(w, i, w->chains.entry[i]);
         }
 }
 
@@ -160,41 +136,25 @@ int32_t quant_ranges_declare(quant_ranges *w, cvr_error *err) {
 
 /* ---- opening ---- */
 
-static int32_t check_used(const quant_ranges *w, cvr_error *err) {
-    uint64_t planned = 0, used = 0;
-    for (uint64_t i = 0; i < w->plan->n; i++) planned += w->plan->entries[i].kind == QUANT_INT8;
-    for (uint64_t i = 0; i < w->r->n_nodes; i++) used += w->entry[i] != NULL;
-    if (planned == used) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_FORMAT,
-                    "the plan has %llu nodes on integers, of which this network has %llu; quantise the run again",
-                    (unsigned long long)planned, (unsigned long long)used);
-}
-
 int32_t quant_ranges_open(quant_ranges *w, const cvr_rewriter *r, const quant_plan *plan, const quant_names *names,
                           cvr_error *err) {
     const uint64_t n = r->n_nodes + 1;
     *w = (quant_ranges){.r = r, .plan = plan, .names = names};
-    w->entry = r->host->alloc(r->host, n * sizeof *w->entry, 16);
-    w->head = r->host->alloc(r->host, n * sizeof *w->head, 16);
-    w->tail = r->host->alloc(r->host, n * sizeof *w->tail, 16);
     w->edge = r->host->alloc(r->host, n * sizeof *w->edge, 16);
     w->group = r->host->alloc(r->host, n * sizeof *w->group, 16);
     w->least = r->host->alloc(r->host, n * sizeof *w->least, 16);
     w->range = r->host->alloc(r->host, n * sizeof *w->range, 16);
-    if (!w->entry || !w->head || !w->tail || !w->edge || !w->group || !w->least || !w->range)
-        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    find_heads(w);
+    if (!w->edge || !w->group || !w->least || !w->range) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    CVR_TRY(quant_chains_open(&w->chains, r, plan, names, err));
     find_edges(w);
     find_groups(w);
-    return check_used(w, err);
+    return CVR_OK;
 }
 
 void quant_ranges_close(quant_ranges *w) {
     const cvr_host *h = w->r ? w->r->host : NULL;
     if (!h) return;
-    h->free(h, (void *)(uintptr_t)w->entry);
-    h->free(h, w->head);
-    h->free(h, w->tail);
+    quant_chains_close(&w->chains);
     h->free(h, (void *)(uintptr_t)w->edge);
     h->free(h, w->group);
     h->free(h, (void *)(uintptr_t)w->least);

@@ -12,11 +12,9 @@ typedef struct rewriting {
     const cvr_rewriter *r;
     quant_plan plan;
     quant_names names;
-    const quant_entry **entry; /* by node: what the plan says of it, or NULL */
-    uint64_t *chain;           /* by node: the node on integers that it is, or that it bounds; or CVR_NO_NODE */
+    quant_chains chains;
     cvr_value *edge;           /* by node: its output 0, quantised where integers begin; or CVR_NONE */
     cvr_value input, input_dq; /* likewise of the network's input */
-    uint64_t used;             /* entries for nodes that are there */
 } rewriting;
 
 /* x, as it comes back from integers */
@@ -34,9 +32,9 @@ static int32_t find_activation(rewriting *w, uint64_t i, cvr_value v, cvr_value 
     const uint64_t at = w->r->producer(w->r, v);
     char key[QUANT_KEY], own[QUANT_KEY];
     cvr_value *kept = at == CVR_NO_NODE ? &w->input_dq : &w->edge[at];
-    if (at != CVR_NO_NODE && w->chain[at] != CVR_NO_NODE) {
+    if (at != CVR_NO_NODE && w->chains.head[at] != CVR_NO_NODE) {
         *out = w->r->current(w->r, v);
-        *e = w->entry[w->chain[at]];
+        *e = w->chains.entry[w->chains.head[at]];
         return CVR_OK;
     }
     quant_value_key(&w->names, w->r, v, key);
@@ -143,52 +141,23 @@ static int32_t put_on_integers(rewriting *w, uint64_t i, cvr_error *err) {
     cvr_value in[CVR_MAX_IO], out, quantised;
     cvr_node_view n, end;
     uint32_t count;
-    const uint64_t tail = quant_tail(w->r, i);
+    const uint64_t tail = w->chains.tail[i];
     w->r->node(w->r, i, &n);
     w->r->node(w->r, tail, &end);
     CVR_TRY(w->r->enter(w->r, i, err));
     CVR_TRY(gather_inputs(w, i, &n, in, &count, err));
     CVR_TRY(emit_chain(w, i, tail, in, count, &out, err));
-    CVR_TRY(emit_quantised(w, out, w->entry[i], &quantised, err));
+    CVR_TRY(emit_quantised(w, out, w->chains.entry[i], &quantised, err));
     w->r->drop(w->r, i);
     return w->r->replace(w->r, end.outputs[0], quantised, err);
 }
 
-/* Only the last node of a chain has readers outside of it. */
-static void find_entries(rewriting *w) {
-    char key[QUANT_KEY];
-    cvr_node_view n;
-    for (uint64_t i = 0; i < w->r->n_nodes; i++) {
-        w->chain[i] = CVR_NO_NODE;
-        w->edge[i] = CVR_NONE;
-        w->entry[i] = NULL;
-    }
-    for (uint64_t i = 0; i < w->r->n_nodes; i++) {
-        quant_node_key(&w->names, w->r, i, key);
-        w->entry[i] = quant_trait(w->r, i) ? quant_plan_find(&w->plan, QUANT_INT8, key) : NULL;
-        if (!w->entry[i]) continue;
-        const uint64_t tail = quant_tail(w->r, i);
-        for (uint64_t at = i; at != tail; (void)w->r->uses(w->r, n.outputs[0], &at)) {
-            w->r->node(w->r, at, &n);
-            w->chain[at] = i;
-        }
-        w->chain[tail] = i;
-        w->used++;
-    }
-}
-
 static int32_t rewrite_all(rewriting *w, cvr_error *err) {
-    uint64_t planned = 0;
-    find_entries(w);
-    for (uint64_t i = 0; i < w->plan.n; i++) planned += w->plan.entries[i].kind == QUANT_INT8;
-    if (planned != w->used)
-        return cvr_fail(err, CVR_ERR_FORMAT,
-                        "the plan has %llu nodes on integers, of which this network has %llu; quantise the run again",
-                        (unsigned long long)planned, (unsigned long long)w->used);
+    for (uint64_t i = 0; i < w->r->n_nodes; i++) w->edge[i] = CVR_NONE;
     for (uint64_t i = 0; i < w->r->n_nodes; i++) {
-        if (w->entry[i])
+        if (w->chains.entry[i])
             CVR_TRY(put_on_integers(w, i, err));
-        else if (w->chain[i] != CVR_NO_NODE) /* a bound, which its op has taken along */
+        else if (w->chains.head[i] != CVR_NO_NODE) /* a bound, which its op has taken along */
             w->r->drop(w->r, i);
         else
             CVR_TRY(w->r->keep(w->r, i, err));
@@ -198,17 +167,14 @@ static int32_t rewrite_all(rewriting *w, cvr_error *err) {
 
 int32_t quant_rewrite(const cvr_rewriter *r, const char *plan, cvr_error *err) {
     rewriting w = {.r = r};
-    const uint64_t n = r->n_nodes + 1;
     int32_t status;
     CVR_TRY(quant_plan_read(&w.plan, r->host, plan, err));
     CVR_TRY_OUT(quant_names_open(&w.names, r, err));
-    w.entry = r->host->alloc(r->host, n * sizeof *w.entry, 16);
-    w.chain = r->host->alloc(r->host, n * sizeof *w.chain, 16);
-    w.edge = r->host->alloc(r->host, n * sizeof *w.edge, 16);
-    status = w.entry && w.chain && w.edge ? rewrite_all(&w, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    CVR_TRY_OUT(quant_chains_open(&w.chains, r, &w.plan, &w.names, err));
+    w.edge = r->host->alloc(r->host, (r->n_nodes + 1) * sizeof *w.edge, 16);
+    status = w.edge ? rewrite_all(&w, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
 out:
-    r->host->free(r->host, (void *)(uintptr_t)w.entry);
-    r->host->free(r->host, w.chain);
+    quant_chains_close(&w.chains);
     r->host->free(r->host, w.edge);
     quant_names_close(&w.names);
     quant_plan_close(&w.plan);

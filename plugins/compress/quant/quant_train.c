@@ -13,9 +13,7 @@
 #include <cvr/plugin/ops/elementwise.h>
 #include <cvr/plugin/ops/quant.h>
 
-#define AVERAGING 0.01f /* of the moving average, as PyTorch's observers have it */
-#define MOST_PAIRS 31   /* of average_update */
-#define SMALLEST 1e-30f /* a step: as quant_scale() has it */
+#define MOST_PAIRS 31 /* of average_update */
 
 /* What a group of values has in this step. */
 typedef struct group_step {
@@ -60,7 +58,7 @@ static int32_t emit_scale(const training *w, const cvr_value range[2], group_ste
     const uint32_t none = cvr_constant(&s, 0), low = cvr_step2(&s, CVR_STEP_MIN, 0, none),
                    high = cvr_step2(&s, CVR_STEP_MAX, 1, none),
                    step = cvr_step2(&s, CVR_STEP_DIV, cvr_step2(&s, CVR_STEP_SUB, high, low), cvr_constant(&s, 255));
-    (void)cvr_step4(&s, CVR_STEP_SELECT_GT, step, cvr_constant(&s, SMALLEST), step, cvr_constant(&s, 1));
+    (void)cvr_step4(&s, CVR_STEP_SELECT_GT, step, cvr_constant(&s, QUANT_SMALLEST_STEP), step, cvr_constant(&s, 1));
     CVR_TRY(emit_program(w->r->builder, &s, in, 2, &g->scale, err));
     cvr_steps z = {.struct_size = sizeof z};
     const cvr_value of[2] = {range[0], g->scale};
@@ -109,9 +107,9 @@ static int32_t emit_rounded(const training *w, cvr_value x, uint64_t group, cvr_
     return cvr_emit(w->r->builder, "fake_quantize", &u8, sizeof u8, in, 3, out, err);
 }
 
-/* range += 0.01 * (seen - range), of as many groups at a time as the op takes. */
+/* range += QUANT_AVERAGING * (seen - range), of as many groups at a time as the op takes. */
 static int32_t emit_averages(const training *w, cvr_error *err) {
-    static const float averaging = AVERAGING;
+    static const float averaging = (float)QUANT_AVERAGING;
     const cvr_builder *b = w->r->builder;
     const cvr_param_decl decl = {.struct_size = sizeof decl,
                                  .name = "quant_range.averaging",
@@ -150,7 +148,7 @@ static int32_t emit_weight(const training *w, cvr_value weight, cvr_value *out, 
     CVR_TRY(emit_step(b, CVR_STEP_ABS, weight, CVR_NONE, &most, err));
     CVR_TRY(cvr_emit(b, "amax", &rows, sizeof rows, &most, 1, &most, err));
     const uint32_t step = cvr_step2(&s, CVR_STEP_DIV, 0, cvr_constant(&s, 127));
-    (void)cvr_step4(&s, CVR_STEP_SELECT_GT, 0, cvr_constant(&s, SMALLEST), step, cvr_constant(&s, 1));
+    (void)cvr_step4(&s, CVR_STEP_SELECT_GT, 0, cvr_constant(&s, QUANT_SMALLEST_STEP), step, cvr_constant(&s, 1));
     CVR_TRY(emit_program(b, &s, &most, 1, &in[1], err));
     CVR_TRY(emit_step(b, CVR_STEP_SUB, in[1], in[1], &in[2], err)); /* zero point 0 */
     CVR_TRY(cvr_emit(b, "fake_quantize", &i8, sizeof i8, in, 3, out, err));
@@ -167,7 +165,7 @@ static int32_t find_activation(const training *w, cvr_value v, cvr_value *out, c
     const uint64_t at = w->r->producer(w->r, v);
     uint64_t group;
     *out = w->r->current(w->r, v);
-    if (at != CVR_NO_NODE && w->ranges.head[at] != CVR_NO_NODE) return CVR_OK;
+    if (at != CVR_NO_NODE && w->ranges.chains.head[at] != CVR_NO_NODE) return CVR_OK;
     if (!quant_ranges_of(&w->ranges, v, &group)) return CVR_OK;
     cvr_value *rounded = &w->edge[at == CVR_NO_NODE ? w->r->n_nodes : at];
     if (*rounded == CVR_NONE) CVR_TRY(emit_rounded(w, *out, group, rounded, err));
@@ -183,12 +181,11 @@ static int32_t put_node(const training *w, uint64_t i, cvr_error *err) {
     const cvr_int8_trait *t = cvr_op_trait(n.op, CVR_TRAIT_INT8);
     CVR_TRY(w->r->enter(w->r, i, err));
     for (uint32_t k = 0; k < n.n_inputs; k++) {
-        const uint64_t bit = (uint64_t)1 << k;
         in[k] = n.inputs[k] == CVR_NONE ? CVR_NONE : w->r->current(w->r, n.inputs[k]);
         if (in[k] == CVR_NONE) continue;
-        if (bit & t->weight)
+        if (t->weight >> k & 1)
             CVR_TRY(emit_weight(w, in[k], &in[k], err));
-        else if ((bit & t->activations) && !(bit & t->bias))
+        else if (quant_is_activation(t, k))
             CVR_TRY(find_activation(w, n.inputs[k], &in[k], err));
     }
     const cvr_op_call call = {.struct_size = sizeof call,
@@ -207,7 +204,7 @@ static int32_t put_node(const training *w, uint64_t i, cvr_error *err) {
 
 /* The value at the end of a chain is rounded for all who read it; what only moves elements gives rounded ones. */
 static int32_t end_chain(const training *w, uint64_t tail, cvr_error *err) {
-    const uint64_t head = w->ranges.head[tail];
+    const uint64_t head = w->ranges.chains.head[tail];
     cvr_node_view n, first;
     cvr_value rounded;
     w->r->node(w->r, tail, &n);
@@ -224,9 +221,9 @@ static int32_t end_chain(const training *w, uint64_t tail, cvr_error *err) {
 static int32_t rewrite_all(training *w, cvr_error *err) {
     CVR_TRY(begin_groups(w, err));
     for (uint64_t i = 0; i < w->r->n_nodes; i++) {
-        CVR_TRY(w->ranges.entry[i] ? put_node(w, i, err) : w->r->keep(w->r, i, err));
-        const uint64_t head = w->ranges.head[i];
-        if (head != CVR_NO_NODE && w->ranges.tail[head] == i) CVR_TRY(end_chain(w, i, err));
+        CVR_TRY(w->ranges.chains.entry[i] ? put_node(w, i, err) : w->r->keep(w->r, i, err));
+        const uint64_t head = w->ranges.chains.head[i];
+        if (head != CVR_NO_NODE && w->ranges.chains.tail[head] == i) CVR_TRY(end_chain(w, i, err));
     }
     return emit_averages(w, err);
 }

@@ -49,8 +49,8 @@ typedef struct cvr_axes {
 } cvr_axes;
 
 #define CVR_AXES_SUM 1u /* adds values up: what it ties may be a residual stream */
-#define CVR_AXES_STATISTICS                                                                                            \
-    2u /* computes means over tied axes: elements that are zero and those that are gone differ */
+/* Computes means over tied axes: elements that are zero and those that are gone differ. */
+#define CVR_AXES_STATISTICS 2u
 
 typedef struct cvr_axes_trait {
     uint64_t struct_size;

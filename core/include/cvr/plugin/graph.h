@@ -41,8 +41,7 @@ typedef struct cvr_init {
 #define CVR_PARAM_NORM 2u      /* a normalisation's scale or shift: `norm_weight_decay` is for these */
 #define CVR_PARAM_BIAS 4u      /* `bias_weight_decay` is for these */
 #define CVR_PARAM_CONSTANT 8u  /* a buffer that follows from the settings, such as anchors: in no file */
-
-#define CVR_PARAM_STATE 16u /* a buffer of training alone: in checkpoints, not with the weights */
+#define CVR_PARAM_STATE 16u    /* a buffer of training alone: in checkpoints, not with the weights */
 
 /*
  * A parameter, or (no CVR_PARAM_TRAINABLE) a buffer such as a running mean: both are saved with the weights.

@@ -14,6 +14,7 @@
 #ifndef CVR_PLUGIN_FORMATS_ONNX_H
 #define CVR_PLUGIN_FORMATS_ONNX_H
 
+#include <cvr/plugin/axes.h>
 #include <cvr/plugin/elementwise_steps.h>
 #include <cvr/plugin/host.h>
 
@@ -88,6 +89,11 @@ typedef struct cvr_onnx_trait {
         static const cvr_onnx_trait onnx = {sizeof onnx, write_};                                                      \
         return strcmp(name, CVR_TRAIT_ONNX) == 0 ? &onnx : others_(name);                                              \
     }
+
+/* The same with cvr.trait.axes/1. */
+#define CVR_ONNX_AXES_TRAITS(function_, write_, axes_, others_)                                                        \
+    CVR_AXES_AND(function_##_others, axes_, others_)                                                                   \
+    CVR_ONNX_TRAITS(function_, write_, function_##_others)
 
 /* There are no others. */
 static inline const void *cvr_onnx_alone(const char *name) {
