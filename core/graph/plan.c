@@ -50,7 +50,10 @@ static int32_t find_updates(plan *p, const cvr_graph *g, cvr_error *err) {
                     return cvr_fail(err, CVR_ERR_PLUGIN,
                                     "%s, an output, is made after the first update, which `%s` may veto",
                                     g->outputs[k].name, p->nodes[i].node->name);
-    p->updates = first;
+    p->guarded = first < p->n;
+    for (size_t i = first; i < p->n; i++)
+        if (p->nodes[i].node->op->mutates && !node_obeys_vetoes(g, p->nodes[i].node)) p->guarded = false;
+    p->updates = p->guarded ? p->n : first;
     return CVR_OK;
 }
 

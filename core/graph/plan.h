@@ -31,7 +31,10 @@ typedef struct plan {
     int64_t *block_of; /* by value; -1: stored, or not in this program */
     int64_t scalars;   /* the block of all scalars, each at `within` times `align`; -1: there is none */
     uint32_t *within, n_scalars;
-    size_t updates; /* nodes from here on are not run where an output vetoes them; n: there is no such output */
+    /* Nodes from here on are not run where an output vetoes them; n: there is no such output, or what stands there
+     * obeys the vetoes by itself (update_guard.c). */
+    size_t updates;
+    bool guarded; /* it does */
     plan_block *blocks;
     size_t n_blocks;
     uint64_t *arenas; /* bytes of each */

@@ -20,6 +20,7 @@ typedef struct cuda_standin_control {
     uint64_t tell;           /* 1: what was counted is told as the process ends */
     /* Counted; to be set to 0 by whoever counts. */
     uint64_t calls, launches, graphs, captures, direct_uploads, staged_uploads;
+    uint64_t waits;  /* for an event of something that was not done yet */
     uint64_t alive;  /* blocks of memory, streams, events, graphs and modules that nobody has freed */
     char failed[64]; /* the call that failed */
 } cuda_standin_control;

@@ -241,6 +241,7 @@ const PFN_cuEventQuery_v2000 standin_EventQuery = event_query;
 
 static CUresult event_synchronize(CUevent e) {
     STANDIN_CALL("cuEventSynchronize");
+    cuda_standin.waits += e->done < e->recorded;
     run_until(e->stream, e, e->recorded);
     return state();
 }
