@@ -266,6 +266,27 @@ Test(cudnn, bias_and_transposed) {
     close_stand_in();
 }
 
+/* As the core gives them where several nodes read a weight (CVR_KERNEL_CASTS). */
+Test(cudnn, weights_that_are_cast_already) {
+    if (!has_cudnn()) return;
+    open_stand_in();
+    for (size_t t = 1; t < 3; t++) {
+        for (int pass = PASS_FORWARD; pass <= PASS_INPUT; pass++) {
+            cvr_error why = CVR_ERROR_INIT;
+            conv_node n;
+            make_conv_node(&n, &small, pass, types[t], CVR_MATH_F32, &stand.info);
+            cudnn_stand_in_computes(&n);
+            const cvr_kernel_desc *k = kernel_for(&n, &why);
+            cr_assert(k && (k->flags & CVR_KERNEL_CASTS(1)), "%s", why.message);
+            const uint64_t bytes = k->workspace(&n.sig);
+            n.tensors[1].dtype = types[t];
+            check_kernel(&n);
+            cr_expect_lt(k->workspace(&n.sig), bytes, "the weight is cast once more");
+        }
+    }
+    close_stand_in();
+}
+
 /* In f16 the plan's own sums are used, in the other types a device kernel's. */
 Test(cudnn, statistics) {
     static const int64_t channels[] = {8};
