@@ -124,10 +124,9 @@ static bool is_there(const cudnn_plans *out, const char *name) {
 static void add_plan(const cudnn_target *t, cudnnBackendDescriptor_t config, const cudnn_wish *wish, cudnn_plans *out) {
     cudnn_plan *p = &out->list[out->n];
     cvr_error err = CVR_ERROR_INIT;
-    uint32_t notes = 0;
     *p = (cudnn_plan){.owned = {.list = {config}, .n = 1}};
-    int32_t status = look_at(t, config, &notes, p->name, &err);
-    const char *why = status == CVR_OK ? refusal(notes, wish) : err.message;
+    int32_t status = look_at(t, config, &p->notes, p->name, &err);
+    const char *why = status == CVR_OK ? refusal(p->notes, wish) : err.message;
     if (!why && !is_there(out, p->name)) {
         status = make_plan(t, config, p, &err);
         if (status != CVR_OK) why = err.message;

@@ -10,6 +10,7 @@ typedef struct cudnn_plan {
     cudnn_owned owned;
     cudnnBackendDescriptor_t descriptor; /* of kind EXECUTION_PLAN */
     uint64_t workspace;                  /* bytes */
+    uint32_t notes, reserved;            /* bit i: cuDNN's numerical note i (cudnnBackendNumericalNote_t) */
     char name[LIBRARY_NAME];             /* "engine 62 2=3 5=1": the engine's number, knobs and their values */
 } cudnn_plan;
 
