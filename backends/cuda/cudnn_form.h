@@ -47,8 +47,9 @@ typedef struct cudnn_op {
 
 #define CUDNN_CONV_OPS 5
 #define CUDNN_FUSED_OPS 2
-extern const cudnn_op cudnn_conv_ops[CUDNN_CONV_OPS], cudnn_fused_ops[CUDNN_FUSED_OPS];
-#define CUDNN_KERNELS 14
+#define CUDNN_NORM_OPS 1
+extern const cudnn_op cudnn_conv_ops[CUDNN_CONV_OPS], cudnn_fused_ops[CUDNN_FUSED_OPS], cudnn_norm_ops[CUDNN_NORM_OPS];
+#define CUDNN_KERNELS 16
 extern const cvr_kernel_desc cudnn_kernels[CUDNN_KERNELS];
 extern const library_desc cudnn_library;
 

@@ -63,8 +63,12 @@ static void release_work(void *self, void *plan) {
     c->place.host->free(c->place.host, work);
 }
 
-/* Takes the plan over. Its name begins with the form's number, and says whether it pads, as two forms may have a plan
- * of one name. */
+/* A plan's name begins with the form's number, and says whether it pads, as two forms may have a plan of one name. */
+static void name_form(uint32_t number, const cudnn_form *form, char name[32]) {
+    (void)snprintf(name, 32, "form %u %s", number, form->pads ? "padded " : "");
+}
+
+/* Takes the plan over. */
 static int32_t add_work(cudnn *c, const cudnn_form *form, uint32_t number, cudnn_plan *plan, library_offer *out,
                         cvr_error *err) {
     cudnn_work *work = (cudnn_work *)c->place.host->alloc(c->place.host, sizeof *work, 16);
@@ -76,8 +80,9 @@ static int32_t add_work(cudnn *c, const cudnn_form *form, uint32_t number, cudnn
     *work = (cudnn_work){.form = *form, .plan = *plan};
     to->plan = work;
     to->workspace = form->scratch + plan->workspace;
-    (void)snprintf(to->name, sizeof to->name, "form %u %s%.*s", number, form->pads ? "padded " : "",
-                   (int)(sizeof to->name - 24), plan->name);
+    char before[32];
+    name_form(number, form, before);
+    (void)snprintf(to->name, sizeof to->name, "%s%.*s", before, (int)(sizeof to->name - sizeof before), plan->name);
     out->n++;
     return CVR_OK;
 }
@@ -89,9 +94,14 @@ static int32_t offer_form(cudnn *c, const library_node *node, uint32_t number, u
     cudnn_plans plans;
     cvr_error why = CVR_ERROR_INIT;
     op->forms[number](node->sig, &form);
+    char before[32];
+    name_form(number, &form, before);
+    const size_t n = strlen(before);
     if (!form.graph.n_steps || form.scratch >= LIBRARY_WORKSPACE) return CVR_OK;
+    if (node->only && strncmp(node->only, before, n) != 0) return CVR_OK;
     const cudnn_wish wish = {.most = LIBRARY_WORKSPACE - form.scratch,
                              .room = room,
+                             .only = node->only ? node->only + n : NULL,
                              .tf32 = node->sig->math == CVR_MATH_TF32,
                              .is_f32 = node->sig->inputs[0]->dtype == CVR_F32};
     if (cudnn_plans_make(&c->target, &form.graph, &wish, &plans, &why) != CVR_OK) {
