@@ -104,6 +104,8 @@ static void fill_attribute(PJRT_NamedValue *v) {
         v->name_size = strlen(known[kind]);
     } else if (kind < 250) {
         v->name = kept_text(&v->name_size);
+    } else {
+        v->name_size = strlen(known[kind & 1]);
     }
     v->type = (PJRT_NamedValue_Type)(byte() % 6);
     v->value_size = byte() % 5;
