@@ -86,7 +86,8 @@ for x in random_unstructured ln_structured random_structured 2of4; do expect 0 "
 expect 2 "say how much" "$CVRUN" prune $run method=l1_unstructured
 
 # what is wrong
-expect 2 "goes on by: cvrun train --resume" "$CVRUN" prune --resume $p
+expect 2 "was not begun by cvrun prune; training that was interrupted goes on by: cvrun train --resume" "$CVRUN" prune --resume $run
+expect 2 "goes on with the settings that pruning began with" "$CVRUN" prune --resume $p target=macs:0.7
 expect 2 "is not a run folder" "$CVRUN" prune small.ini
 expect 2 "did you mean" "$CVRUN" prune $run method=l3
 expect 2 "that does not prune" "$CVRUN" prune $run method=ptq
