@@ -134,7 +134,12 @@ fi
 # side FILE NAME: the object "before" or "after" of a compress.json, in one line
 side() { tr -d '\n' <"$1" | sed -n "s/.*\"$2\": {\( *\"metrics\": {[^}]*}[^}]*\)}.*/\1/p"; }
 number() { sed -n "s/.*\"$2\": \([-0-9.e+]*\).*/\1/p" <<<"$1"; }
-metric() { sed -n 's/.*"metrics": {\([^}]*\)}.*/\1/p' <<<"$1" | tr ',' '\n' | grep -v '"loss' | head -n 1; }
+# metric SIDE: "NAME": VALUE of the one by which the task compares runs; the first of all where it was not measured
+metric() {
+  local all name
+  all=$(sed -n 's/.*"metrics": {\([^}]*\)}.*/\1/p' <<<"$1" | tr ',' '\n') name=$(sed -n 's/.*"metric": "\([^"]*\)".*/\1/p' <<<"$1")
+  grep -F "\"$name\": " <<<"$all" || grep -v '"loss' <<<"$all" | head -n 1
+}
 
 table() {
   local i of which first="" s m
@@ -143,7 +148,7 @@ table() {
     if [ "$i" -eq 0 ]; then of=${folders[1]:-}/compress.json which=before; fi
     [ -f "$of" ] || continue
     s=$(side "$of" $which)
-    m=$(metric "$s")
+    m=$(metric "$s") m=${m/null/nan}
     if [ -z "$first" ]; then
       printf '%-10s %10s %12s %10s %12s %12s %12s\n' "" "$(sed 's/.*"\(.*\)".*/\1/' <<<"$m")" parameters MMACs "weights, kB" "ms, batch 1" "ms, batch 32"
       first=1
