@@ -171,6 +171,8 @@ typedef struct traced_network {
 } traced_network;
 int32_t network_trace(const run_network *n, const cvr_graph *g, traced_network *out, cvr_error *err);
 void network_trace_free(traced_network *t);
+/* The lines of [widths]. */
+int32_t network_read_widths(cvr_config *c, cvr_channels *channels, cvr_error *err);
 
 /* masks.c: the masks of weights that are held at zero, and for training their use. */
 #define MASK_OF "%.190s_mask" /* of a parameter's name */
