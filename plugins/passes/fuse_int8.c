@@ -28,21 +28,26 @@ static int has_rows(const cvr_node_view *dequantize) {
     return dequantize->n_inputs > 1 && dequantize->inputs[1] != CVR_NONE;
 }
 
-/* Whether all inputs come from integers; of ops that move elements all from the same scale, which is the result's. */
+/* Whether all inputs come from integers, and share a scale where the op asks for that: it may be the result's, too. */
 static int inputs_fit(const cvr_rewriter *r, const cvr_node_view *n, const cvr_int8_trait *t,
                       const cvr_quantize_attrs *to) {
+    const cvr_dequantize_attrs *first = NULL; /* of the activations */
     for (uint32_t i = 0; i < n->n_inputs; i++) {
         const uint64_t bit = (uint64_t)1 << i;
         cvr_node_view from;
         if (n->inputs[i] == CVR_NONE && (bit & t->bias)) continue;
         if (bit & t->weight) {
             if (!behind(r, n->inputs[i], CVR_I8, &from) || !has_rows(&from)) return 0;
+            const int64_t axis = ((const cvr_dequantize_attrs *)from.attrs)->axis;
+            if (axis != (t->flags & CVR_INT8_TRANSPOSED ? 1 : 0)) return 0;
         } else if (bit & t->bias) {
             if (!behind(r, n->inputs[i], CVR_I32, &from)) return 0;
         } else {
             if (!(bit & t->activations) || !behind(r, n->inputs[i], CVR_U8, &from) || has_rows(&from)) return 0;
             const cvr_dequantize_attrs *a = from.attrs;
             if ((t->flags & CVR_INT8_SAME) && (a->scale != to->scale || a->zero != to->zero)) return 0;
+            if ((t->flags & CVR_INT8_SHARED) && first && (a->scale != first->scale || a->zero != first->zero)) return 0;
+            first = a;
         }
     }
     return 1;

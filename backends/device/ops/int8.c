@@ -30,7 +30,8 @@ static int32_t record_dequantize(const cvr_kernel_args *a, const cvr_recorder *r
     p.scale = device_at(a, 1);
     p.x_scale = (float)attrs->scale;
     p.x_zero = (int32_t)attrs->zero;
-    p.row = q->rank && q->shape[0] ? p.count / (uint32_t)q->shape[0] : 1;
+    p.scales = p.scale ? (uint32_t)a->inputs[1]->shape[0] : 1;
+    p.row = attrs->axis || !p.scales ? 1 : p.count / p.scales;
     return run(&p, INT8_DEQUANTIZE, q->dtype, r, err);
 }
 
@@ -83,6 +84,26 @@ static int32_t record_conv(const cvr_kernel_args *a, const cvr_recorder *r, cvr_
     return run(&p, INT8_PRODUCT, CVR_U8, r, err);
 }
 
+/* likewise, the weight (channels, made, rows, columns) */
+static int32_t record_transposed(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
+    const cvr_conv_transpose2d_int8_attrs *attrs = (const cvr_conv_transpose2d_int8_attrs *)a->attrs;
+    const cvr_conv2d_attrs *conv = &attrs->conv.conv;
+    int8_params p = pictures_of(a, &attrs->q);
+    set_window(&p, a->inputs[1]->shape + 2, conv->stride, conv->padding);
+    set_weights(&p, a);
+    for (int i = 0; i < 2; i++) p.dilation[i] = (uint32_t)conv->dilation[i];
+    return run(&p, INT8_TRANSPOSED, CVR_U8, r, err);
+}
+
+static int32_t record_resize(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
+    const cvr_upsample_int8_attrs *attrs = (const cvr_upsample_int8_attrs *)a->attrs;
+    int8_params p = pictures_of(a, &attrs->q);
+    p.mode = device_resize_mode(&attrs->upsample);
+    for (int i = 0; i < 2; i++)
+        p.step[i] = cvr_upsample_step(&attrs->upsample, i, a->inputs[0]->shape[2 + i], a->outputs[0]->shape[2 + i]);
+    return run(&p, INT8_RESIZED, CVR_U8, r, err);
+}
+
 /* Rows are pictures of one pixel. */
 static int32_t record_linear(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
     int8_params p = elements_of(a);
@@ -128,12 +149,15 @@ static int32_t record_adaptive(const cvr_kernel_args *a, const cvr_recorder *r, 
     return run(&p, INT8_MEAN_ADAPTIVE, CVR_U8, r, err);
 }
 
-const device_op device_int8_ops[] = {DEVICE_OP("quantize", record_quantize, .supports = device_supports_all_f32),
-                                     DEVICE_OP("dequantize", record_dequantize, .supports = device_supports_all_f32),
-                                     DEVICE_OP("conv2d_int8", record_conv, .supports = device_supports_all_f32),
-                                     DEVICE_OP("linear_int8", record_linear, .supports = device_supports_all_f32),
-                                     DEVICE_OP("add_int8", record_add),
-                                     DEVICE_OP("max_pool2d_int8", record_max),
-                                     DEVICE_OP("avg_pool2d_int8", record_mean),
-                                     DEVICE_OP("adaptive_avg_pool2d_int8", record_adaptive),
-                                     {.op = NULL}};
+const device_op device_int8_ops[] = {
+    DEVICE_OP("quantize", record_quantize, .supports = device_supports_all_f32),
+    DEVICE_OP("dequantize", record_dequantize, .supports = device_supports_all_f32),
+    DEVICE_OP("conv2d_int8", record_conv, .supports = device_supports_all_f32),
+    DEVICE_OP("conv_transpose2d_int8", record_transposed, .supports = device_supports_all_f32),
+    DEVICE_OP("upsample_int8", record_resize),
+    DEVICE_OP("linear_int8", record_linear, .supports = device_supports_all_f32),
+    DEVICE_OP("add_int8", record_add),
+    DEVICE_OP("max_pool2d_int8", record_max),
+    DEVICE_OP("avg_pool2d_int8", record_mean),
+    DEVICE_OP("adaptive_avg_pool2d_int8", record_adaptive),
+    {.op = NULL}};

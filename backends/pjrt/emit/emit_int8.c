@@ -25,7 +25,8 @@ HLO_EMITTER(dequantize) {
     const cvr_dequantize_attrs *a = HLO_ATTRS(cvr_dequantize_attrs);
     const hlo_value q = hlo_convert(h, hlo_input_raw(h, 0), CVR_I32);
     const hlo_value x = hlo_convert(h, hlo_sub(h, q, hlo_integer(h, CVR_I32, a->zero)), CVR_F32);
-    hlo_result(h, hlo_mul(h, x, hlo_has(h, 1) ? hlo_along(h, hlo_input(h, 1), x, 0) : hlo_f32(h, a->scale)));
+    const uint32_t axis = a->axis ? x.rank - 1 : 0;
+    hlo_result(h, hlo_mul(h, x, hlo_has(h, 1) ? hlo_along(h, hlo_input(h, 1), x, axis) : hlo_f32(h, a->scale)));
 }
 
 static hlo_value without_zero(hlo *h, const cvr_requant *q) {
@@ -48,6 +49,14 @@ HLO_EMITTER(conv2d_int8) {
     hlo_value y = hlo_like(h->a->outputs[0]);
     y.dtype = CVR_I32;
     requantized(h, windows_convolve(h, &a->conv, x, weight, y), &a->q);
+}
+
+HLO_EMITTER(conv_transpose2d_int8) {
+    const cvr_conv_transpose2d_int8_attrs *a = HLO_ATTRS(cvr_conv_transpose2d_int8_attrs);
+    const hlo_value x = without_zero(h, &a->q), weight = hlo_convert(h, hlo_input_raw(h, 1), CVR_I32);
+    hlo_value y = hlo_like(h->a->outputs[0]);
+    y.dtype = CVR_I32;
+    requantized(h, windows_transposed(h, &a->conv.conv, x, weight, y), &a->q);
 }
 
 HLO_EMITTER(linear_int8) {
@@ -121,6 +130,40 @@ HLO_EMITTER(avg_pool2d_int8) {
     free(n);
 }
 
+/* ---- upsample_int8 ---- */
+
+/* x (R, ...) -> (P, ...): for each p 2048 - t of row `low` and t of row `high`, whole numbers. */
+static hlo_value between_rows(hlo *h, const cvr_upsample_attrs *a, int axis, hlo_value x, int64_t to) {
+    int32_t *low = (int32_t *)calloc((size_t)to * 3, sizeof *low), *high = low + to, *t = high + to;
+    hlo_value y = x;
+    if (!low) {
+        hlo_fail(h, "out of memory");
+        return x;
+    }
+    for (int64_t p = 0; p < to; p++) {
+        const cvr_upsample_source s = cvr_upsample_source_of(a, axis, x.shape[0], to, p);
+        low[p] = (int32_t)s.low;
+        high[p] = (int32_t)s.high;
+        t[p] = cvr_upsample_int8_share(s.t);
+    }
+    y.shape[0] = to;
+    const hlo_value share = hlo_along(h, hlo_table_i32(h, t, 1, &to), y, 0), one = hlo_integer(h, CVR_I32, 2048);
+    const hlo_value first = hlo_mul(h, hlo_take(h, x, hlo_table_i32(h, low, 1, &to)), hlo_sub(h, one, share));
+    y = hlo_add(h, first, hlo_mul(h, hlo_take(h, x, hlo_table_i32(h, high, 1, &to)), share));
+    free(low);
+    return y;
+}
+
+HLO_EMITTER(upsample_int8) {
+    const cvr_upsample_attrs *a = &HLO_ATTRS(cvr_upsample_int8_attrs)->upsample;
+    static const uint32_t columns_first[4] = {2, 1, 0, 3}, rows_first[4] = {1, 0, 2, 3}, back[4] = {2, 0, 1, 3};
+    hlo_value x = hlo_transpose(h, hlo_convert(h, hlo_input_raw(h, 0), CVR_I32), columns_first); /* (W,H,N,C) */
+    x = hlo_transpose(h, between_rows(h, a, 1, x, a->size[1]), rows_first);                      /* (H,Q,N,C) */
+    x = hlo_transpose(h, between_rows(h, a, 0, x, a->size[0]), back);                            /* (N,P,Q,C) */
+    const hlo_value half = hlo_integer(h, CVR_I32, 1 << 21);
+    hlo_result(h, hlo_div(h, hlo_add(h, x, half), hlo_integer(h, CVR_I32, 1 << 22)));
+}
+
 /* A range of an axis after the other, since their lengths differ. */
 static hlo_value ranges(hlo *h, hlo_value x, uint32_t axis, int64_t to) {
     hlo_value all[CVR_MAX_IO];
@@ -154,6 +197,8 @@ HLO_EMITTER(adaptive_avg_pool2d_int8) {
 const hlo_op emit_int8_ops[] = {HLO_OP("quantize", quantize),
                                 HLO_OP("dequantize", dequantize),
                                 HLO_OP("conv2d_int8", conv2d_int8),
+                                HLO_OP("conv_transpose2d_int8", conv_transpose2d_int8),
+                                HLO_OP("upsample_int8", upsample_int8),
                                 HLO_OP("linear_int8", linear_int8),
                                 HLO_OP("add_int8", add_int8),
                                 HLO_OP("max_pool2d_int8", max_pool2d_int8),
