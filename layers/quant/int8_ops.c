@@ -97,4 +97,6 @@ const cvr_reference_op int8_ops[INT8_OPS] = {
             "means of u8 down to a size (ONNX Runtime's QLinearGlobalAveragePool)"),
     INT8_OP("upsample_int8", 0, 1, 1, 0, upsample_attrs, upsample, quant_count_elements,
             "nearest or bilinear resize of u8"),
+    INT8_OP("requantize_int8", CVR_OP_ORDER_FREE, 1, 1, 0, requant_attrs, requantize, quant_count_elements,
+            "u8 of one scale as u8 of another"),
 };

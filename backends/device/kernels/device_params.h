@@ -275,6 +275,7 @@ PARAMS(depthwise_params) {
 #define INT8_MEAN_ADAPTIVE 6u
 #define INT8_TRANSPOSED 7u /* convolutions */
 #define INT8_RESIZED 8u
+#define INT8_REQUANTIZE 9u
 
 PARAMS(int8_params) {
     u64 x, b, scale, bias, y; /* b: weights i8, or what is added; scale, bias: of each channel that is made, 0: none */

@@ -42,6 +42,12 @@ static void set_scales(int8_params *p, const cvr_requant *q) {
     p->y_zero = (int32_t)q->y_zero;
 }
 
+static int32_t record_requantize(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
+    int8_params p = elements_of(a);
+    set_scales(&p, (const cvr_requant *)a->attrs);
+    return run(&p, INT8_REQUANTIZE, CVR_U8, r, err);
+}
+
 /* Of pictures; the windows are still to be set. */
 static int8_params pictures_of(const cvr_kernel_args *a, const cvr_requant *q) {
     const cvr_tensor *x = a->inputs[0], *y = a->outputs[0];
@@ -154,6 +160,7 @@ const device_op device_int8_ops[] = {
     DEVICE_OP("dequantize", record_dequantize, .supports = device_supports_all_f32),
     DEVICE_OP("conv2d_int8", record_conv, .supports = device_supports_all_f32),
     DEVICE_OP("conv_transpose2d_int8", record_transposed, .supports = device_supports_all_f32),
+    DEVICE_OP("requantize_int8", record_requantize),
     DEVICE_OP("upsample_int8", record_resize),
     DEVICE_OP("linear_int8", record_linear, .supports = device_supports_all_f32),
     DEVICE_OP("add_int8", record_add),

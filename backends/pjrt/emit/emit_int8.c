@@ -33,6 +33,12 @@ static hlo_value without_zero(hlo *h, const cvr_requant *q) {
     return hlo_sub(h, hlo_convert(h, hlo_input_raw(h, 0), CVR_I32), hlo_integer(h, CVR_I32, q->x_zero));
 }
 
+HLO_EMITTER(requantize_int8) {
+    const cvr_requant *q = HLO_ATTRS(cvr_requant);
+    const hlo_value x = hlo_mul(h, hlo_convert(h, without_zero(h, q), CVR_F32), hlo_f32(h, q->x_scale));
+    hlo_result(h, rounded(h, hlo_div(h, x, hlo_f32(h, q->y_scale)), q->y_zero, 0, 255));
+}
+
 /* acc (..., K) with bias and the multipliers of each row of the weight, x, weight, weight_scale, [bias] */
 static void requantized(hlo *h, hlo_value acc, const cvr_requant *q) {
     const uint32_t last = acc.rank - 1;
@@ -198,6 +204,7 @@ const hlo_op emit_int8_ops[] = {HLO_OP("quantize", quantize),
                                 HLO_OP("dequantize", dequantize),
                                 HLO_OP("conv2d_int8", conv2d_int8),
                                 HLO_OP("conv_transpose2d_int8", conv_transpose2d_int8),
+                                HLO_OP("requantize_int8", requantize_int8),
                                 HLO_OP("upsample_int8", upsample_int8),
                                 HLO_OP("linear_int8", linear_int8),
                                 HLO_OP("add_int8", add_int8),

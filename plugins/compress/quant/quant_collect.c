@@ -108,9 +108,32 @@ static void share_scale(quant_job *job, uint64_t v, uint64_t with) {
     job->values[a > b ? a : b].same = a < b ? a : b;
 }
 
-/* The values that it reads, which share its scale where it only moves elements, or one among themselves. */
+/* What a node without bounds gives is within those that all it reads are within, if it only moves elements. */
+static uint64_t common_bounds(const quant_job *job, const uint64_t *in, uint32_t n) {
+    const uint64_t first = n ? job->values[in[0]].bounds : 0;
+    for (uint32_t k = 1; k < n; k++)
+        if (job->values[in[k]].bounds != first) return 0;
+    return first;
+}
+
+/*
+ * Values that a node which only moves elements reads share its scale, or one among themselves. But a value that is
+ * within bounds (relu) and one that is not have scales of their own, since a bound is what the scale's range leaves
+ * out; the node reads the former with another scale then.
+ */
+static void share_scales(quant_job *job, const quant_site *s, const uint64_t *in, uint32_t n) {
+    quant_value *out = &job->values[s->out];
+    if ((s->trait->flags & CVR_INT8_SAME) && !out->bounds) out->bounds = common_bounds(job, in, n);
+    for (uint32_t k = 0; k < n; k++) {
+        if ((s->trait->flags & CVR_INT8_SAME) && job->values[in[k]].bounds == out->bounds)
+            share_scale(job, in[k], s->out);
+        if (s->trait->flags & CVR_INT8_SHARED) share_scale(job, in[k], in[0]);
+    }
+}
+
 static int32_t add_inputs(collecting *w, quant_site *s, const cvr_node_view *n, cvr_error *err) {
-    uint64_t first = CVR_NO_NODE;
+    uint64_t in[CVR_MAX_IO];
+    uint32_t count = 0;
     char key[QUANT_KEY];
     for (uint32_t k = 0; k < n->n_inputs; k++) {
         uint64_t v;
@@ -123,10 +146,9 @@ static int32_t add_inputs(collecting *w, quant_site *s, const cvr_node_view *n, 
             CVR_TRY(value_of(w->job, key, 1, &v, err));
         }
         if (s->n_in < 2) s->in[s->n_in++] = v;
-        if (first == CVR_NO_NODE) first = v;
-        if (s->trait->flags & (CVR_INT8_SAME | CVR_INT8_SHARED))
-            share_scale(w->job, v, s->trait->flags & CVR_INT8_SAME ? s->out : first);
+        in[count++] = v;
     }
+    share_scales(w->job, s, in, count);
     return CVR_OK;
 }
 
@@ -183,6 +205,7 @@ static int32_t add_site(collecting *w, uint64_t i, const cvr_int8_trait *t, cvr_
     s->int8 = 1;
     quant_node_key(&w->names, w->r, tail, value);
     CVR_TRY(value_of(job, value, 0, &s->out, err));
+    job->values[s->out].bounds = quant_bounds(w->r, i, tail);
     CVR_TRY(add_inputs(w, s, &n, err));
     if (t->weight) CVR_TRY(ask_for_weights(w, i, &n, s, err));
     w->site_of[tail] = job->n_sites - 1;

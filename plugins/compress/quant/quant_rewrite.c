@@ -99,6 +99,15 @@ static int32_t emit_bias(const rewriting *w, uint64_t i, double x_scale, cvr_val
     return cvr_emit(w->r->builder, "dequantize", &one, sizeof one, in, 2, out, err);
 }
 
+/* An activation as the node reads it: one that only moves elements has it in its own scale. */
+static int32_t find_scaled(rewriting *w, uint64_t i, const cvr_int8_trait *t, cvr_value v, cvr_value *out,
+                           const quant_entry **e, cvr_error *err) {
+    const quant_entry *own = w->chains.entry[i];
+    CVR_TRY(find_activation(w, i, v, out, e, err));
+    if (!(t->flags & CVR_INT8_SAME) || ((*e)->scale == own->scale && (*e)->zero == own->zero)) return CVR_OK;
+    return emit_quantised(w, *out, own, out, err);
+}
+
 static int32_t gather_inputs(rewriting *w, uint64_t i, const cvr_node_view *n, cvr_value *in, uint32_t *count,
                              cvr_error *err) {
     const cvr_int8_trait *t = cvr_op_trait(n->op, CVR_TRAIT_INT8);
@@ -113,7 +122,7 @@ static int32_t gather_inputs(rewriting *w, uint64_t i, const cvr_node_view *n, c
         else if (bit & t->weight)
             CVR_TRY(emit_weight(w, i, n->inputs[k], quant_weight_axis(t), &scale, &in[k], err));
         else if (bit & t->activations)
-            CVR_TRY(find_activation(w, i, n->inputs[k], &in[k], &x, err));
+            CVR_TRY(find_scaled(w, i, t, n->inputs[k], &in[k], &x, err));
         else
             in[k] = w->r->current(w->r, n->inputs[k]);
     }

@@ -214,8 +214,23 @@ static int32_t put_node(const training *w, uint64_t i, cvr_error *err) {
     return CVR_OK;
 }
 
+/* Whether what node i reads has the scale of what it gives. */
+static int is_of_one_group(const training *w, uint64_t i) {
+    const uint64_t own = quant_ranges_group(&w->ranges, i);
+    cvr_node_view n;
+    w->r->node(w->r, i, &n);
+    const cvr_int8_trait *t = cvr_op_trait(n.op, CVR_TRAIT_INT8);
+    for (uint32_t k = 0; k < n.n_inputs; k++) {
+        uint64_t group;
+        if (!quant_is_activation(t, k) || n.inputs[k] == CVR_NONE) continue;
+        if (quant_ranges_of(&w->ranges, n.inputs[k], &group) && group != own) return 0;
+    }
+    return 1;
+}
+
 /* The value at the end of a chain is rounded for all who read it. What only moves elements gives rounded ones; an op
- * that is another on integers may give something in between (bilinear upsampling). */
+ * that is another on integers may give something in between (bilinear upsampling), and one
+ * that reads values of several groups gives them all in its own scale. */
 static int32_t end_chain(const training *w, uint64_t tail, cvr_error *err) {
     const uint64_t head = w->ranges.chains.head[tail];
     cvr_node_view n, first;
@@ -223,7 +238,7 @@ static int32_t end_chain(const training *w, uint64_t tail, cvr_error *err) {
     w->r->node(w->r, tail, &n);
     w->r->node(w->r, head, &first);
     const cvr_int8_trait *t = cvr_op_trait(first.op, CVR_TRAIT_INT8);
-    if ((t->flags & CVR_INT8_SAME) && !t->op) return CVR_OK;
+    if ((t->flags & CVR_INT8_SAME) && !t->op && is_of_one_group(w, head)) return CVR_OK;
     CVR_TRY(w->r->enter(w->r, tail, err));
     const cvr_value x = w->r->current(w->r, n.outputs[0]);
     CVR_TRY(emit_rounded(w, x, quant_ranges_group(&w->ranges, head), &rounded, err));

@@ -27,6 +27,7 @@
  * linear_int8   x u8 (...,I), weight i8 (O,I), weight_scale f32 (O), [bias i32 (O)] -> y u8 (...,O); likewise
  * add_int8      a, b u8 of one shape -> y u8
  *     y = clamp(rint(fma(a, f32(a.scale / y.scale), fma(b, f32(b.scale / y.scale), fixed)))), as in cvr_add_int8_of
+ * requantize_int8           x u8 -> y u8 of another scale: quantize of dequantize, as in cvr_requantize_one
  * max_pool2d_int8           x u8 -> y u8, of the same scale and zero
  * upsample_int8             x u8 (N,C,H,W) -> y u8 (N,C,P,Q), of the same scale and zero
  *     nearest as upsample; bilinear in whole numbers, t in units of 1/2048, as in cvr_upsample_int8_one
@@ -127,6 +128,12 @@ static inline int32_t cvr_quantize_one(float x, float scale, int64_t zero, int64
     v = v > low ? v : low;
     v = v < high ? v : high;
     return (int32_t)rintf(v) + (int32_t)zero;
+}
+
+/* requantize_int8 */
+static inline uint8_t cvr_requantize_one(const cvr_requant *q, uint8_t x) {
+    const float real = (float)((int32_t)x - (int32_t)q->x_zero) * (float)q->x_scale;
+    return (uint8_t)cvr_quantize_one(real, (float)q->y_scale, q->y_zero, 0, 255);
 }
 
 /* add_int8: products of the two with ratios of scales, and one constant for all zero points. */
