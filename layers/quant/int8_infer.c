@@ -178,3 +178,26 @@ int32_t int8_requantize_infer(const cvr_infer_args *a, cvr_error *err) {
     *a->outputs[0] = *a->inputs[0];
     return CVR_OK;
 }
+
+/* q (N,L,D), k and v (N,S,D) */
+int32_t int8_attention_infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_attention_int8_attrs *attrs = a->attrs;
+    const int64_t heads = attrs->attention.num_heads;
+    CVR_TRY(check_requant(&attrs->q, err));
+    CVR_TRY(check_input(a, 0, CVR_U8, 3, "q", err));
+    CVR_TRY(check_input(a, 1, CVR_U8, 3, "k", err));
+    CVR_TRY(check_input(a, 2, CVR_U8, 3, "v", err));
+    const cvr_type *q = a->inputs[0], *k = a->inputs[1], *v = a->inputs[2];
+    if (q->shape[0] != k->shape[0] || q->shape[2] != k->shape[2] || k->shape[1] < 1 ||
+        memcmp(k->shape, v->shape, sizeof k->shape) != 0)
+        return cvr_fail(err, CVR_ERR_INVALID, "attention takes q (N,L,D), k and v (N,S,D); these are %s, %s and %s",
+                        cvr_shape_of(q).text, cvr_shape_of(k).text, cvr_shape_of(v).text);
+    if (heads < 1 || q->shape[2] < 1 || q->shape[2] % heads != 0)
+        return cvr_fail(err, CVR_ERR_INVALID, "num_heads=%lld must divide the %lld features", (long long)heads,
+                        (long long)q->shape[2]);
+    if (q->shape[2] / heads > CVR_ATTENTION_INT8_FEATURES || k->shape[1] > CVR_ATTENTION_INT8_KEYS)
+        return cvr_fail(err, CVR_ERR_INVALID, "heads of more than %d features or more than %d keys; leave it in f32",
+                        CVR_ATTENTION_INT8_FEATURES, CVR_ATTENTION_INT8_KEYS);
+    *a->outputs[0] = *q;
+    return CVR_OK;
+}

@@ -59,6 +59,16 @@ static double transposed_flops(const cvr_infer_args *a) {
     return 2.0 * (double)(x->shape[0] * x->shape[2] * x->shape[3]) * (double)cvr_numel(w->rank, w->shape);
 }
 
+static const cvr_attr_desc num_heads =
+    CVR_ATTR_INIT(INT, "num_heads", NULL, "heads side by side in the last axis", CVR_ATTR_AT_LEAST(1));
+static const cvr_attr_desc *const attention_attrs[] = {REQUANT, &num_heads};
+
+/* Two products of (L,E) with (S,E) a head. */
+static double attention_flops(const cvr_infer_args *a) {
+    const cvr_type *q = a->inputs[0];
+    return 4.0 * (double)cvr_numel(3, q->shape) * (double)a->inputs[1]->shape[1];
+}
+
 #define INT8_OP(name_, flags_, min_, max_, optional_, attrs_, stem_, flops_, doc_)                                     \
     {                                                                                                                  \
         .op = {.struct_size = sizeof(cvr_op_desc),                                                                     \
@@ -99,4 +109,18 @@ const cvr_reference_op int8_ops[INT8_OPS] = {
             "nearest or bilinear resize of u8"),
     INT8_OP("requantize_int8", CVR_OP_ORDER_FREE, 1, 1, 0, requant_attrs, requantize, quant_count_elements,
             "u8 of one scale as u8 of another"),
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "scaled_dot_product_attention_int8",
+            .version = 1,
+            .trait = cvr_traits_mixed_f32,
+            .min_inputs = 3,
+            .max_inputs = 3,
+            .n_outputs = 1,
+            .n_attrs = sizeof attention_attrs / sizeof *attention_attrs,
+            .attrs = attention_attrs,
+            .infer = int8_attention_infer,
+            .flops = attention_flops,
+            .doc = "attention of u8, both products in whole numbers"},
+     .reference = {sizeof(cvr_cpu_fn), int8_attention_run},
+     .workspace = int8_attention_workspace},
 };

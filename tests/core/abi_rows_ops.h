@@ -50,6 +50,8 @@
     ROW(cvr_conv2d_int8_attrs, conv),
     ROW(cvr_conv_transpose2d_int8_attrs, q),
     ROW(cvr_conv_transpose2d_int8_attrs, conv),
+    ROW(cvr_attention_int8_attrs, q),
+    ROW(cvr_attention_int8_attrs, attention),
     ROW(cvr_upsample_int8_attrs, q),
     ROW(cvr_upsample_int8_attrs, upsample),
     ROW(cvr_max_pool2d_int8_attrs, q),

@@ -24,9 +24,10 @@ typedef struct int8_tile {
     const uint8_t *const *x; /* tap t of pixel i: x[t * INT8_BLOCK + i] */
     const int8_t *weights;   /* the panel */
     int64_t taps, quads;
-    const int32_t *bias; /* with what x's zero point contributes taken out */
-    const float *scale;  /* what sums are multiplied with */
-    uint8_t *const *y;   /* where pixel i's first filter goes */
+    const int32_t *bias;  /* with what x's zero point contributes taken out */
+    const float *scale;   /* what sums are multiplied with */
+    uint8_t *const *y;    /* where pixel i's first filter goes */
+    int32_t *const *sums; /* NULL, or instead of y: where the sums of pixel i go, of all filters of the panel */
     int64_t n;
     int32_t zero; /* y's zero point */
     int32_t m;

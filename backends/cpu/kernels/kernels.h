@@ -91,6 +91,7 @@ extern const cpu_kernel_table cpu_detect_sim_ota_kernels;
 extern const cpu_kernel_table cpu_detect_top_k_kernels;
 extern const cpu_kernel_table cpu_optim_norms_kernels;
 extern const cpu_kernel_table cpu_optim_running_kernels;
+extern const cpu_kernel_table cpu_int8_attention_kernels;
 extern const cpu_kernel_table cpu_int8_conv_kernels;
 extern const cpu_kernel_table cpu_int8_resize_kernels;
 extern const cpu_kernel_table cpu_int8_simple_kernels;

@@ -276,6 +276,7 @@ PARAMS(depthwise_params) {
 #define INT8_TRANSPOSED 7u /* convolutions */
 #define INT8_RESIZED 8u
 #define INT8_REQUANTIZE 9u
+#define INT8_ATTENTION 10u /* x: q, b: k, bias: v; rows queries, columns keys, depth features of a head */
 
 PARAMS(int8_params) {
     u64 x, b, scale, bias, y; /* b: weights i8, or what is added; scale, bias: of each channel that is made, 0: none */

@@ -122,6 +122,23 @@ static int32_t record_linear(const cvr_kernel_args *a, const cvr_recorder *r, cv
     return run(&p, INT8_PRODUCT, CVR_U8, r, err);
 }
 
+/* q, k, v */
+static int32_t record_attention(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
+    const cvr_attention_int8_attrs *attrs = (const cvr_attention_int8_attrs *)a->attrs;
+    const cvr_tensor *q = a->inputs[0];
+    int8_params p = elements_of(a);
+    set_scales(&p, &attrs->q);
+    p.b = device_at(a, 1);
+    p.bias = device_at(a, 2);
+    p.rows = (uint32_t)q->shape[1];
+    p.columns = (uint32_t)a->inputs[1]->shape[1];
+    p.channels = (uint32_t)q->shape[2];
+    p.depth = (uint32_t)(q->shape[2] / attrs->attention.num_heads);
+    p.factor_x = cvr_attention_int8_decay(&attrs->q, p.depth);
+    p.factor_b = (float)attrs->q.x_scale / (float)attrs->q.y_scale;
+    return run(&p, INT8_ATTENTION, CVR_U8, r, err);
+}
+
 static int32_t record_add(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
     const cvr_add_int8 s = cvr_add_int8_of((const cvr_requant *)a->attrs);
     int8_params p = elements_of(a);
@@ -160,6 +177,7 @@ const device_op device_int8_ops[] = {
     DEVICE_OP("dequantize", record_dequantize, .supports = device_supports_all_f32),
     DEVICE_OP("conv2d_int8", record_conv, .supports = device_supports_all_f32),
     DEVICE_OP("conv_transpose2d_int8", record_transposed, .supports = device_supports_all_f32),
+    DEVICE_OP("scaled_dot_product_attention_int8", record_attention),
     DEVICE_OP("requantize_int8", record_requantize),
     DEVICE_OP("upsample_int8", record_resize),
     DEVICE_OP("linear_int8", record_linear, .supports = device_supports_all_f32),

@@ -71,6 +71,43 @@ HLO_EMITTER(linear_int8) {
     requantized(h, hlo_dot(h, x, weight, 0, x.rank - 1, 1), q);
 }
 
+/* (N,L,D) -> (N,heads,L,E) in i32, less the zero point */
+static hlo_value split_heads(hlo *h, uint32_t i, const cvr_attention_int8_attrs *a) {
+    const hlo_value x = hlo_sub(h, hlo_convert(h, hlo_input_raw(h, i), CVR_I32), hlo_integer(h, CVR_I32, a->q.x_zero));
+    const int64_t heads = a->attention.num_heads, shape[4] = {x.shape[0], x.shape[1], heads, x.shape[2] / heads};
+    static const uint32_t heads_first[4] = {0, 2, 1, 3};
+    return hlo_transpose(h, hlo_reshape(h, x, 4, shape), heads_first);
+}
+
+/* cvr_attention_int8_weight, as i32 */
+static hlo_value attention_weights(hlo *h, hlo_value below, float decay) {
+    static const double terms[4] = {-0.05337587743997574, 0.2395472228527069, -0.6930790543556213, 1};
+    static const int64_t powers = 11;
+    float halves[11];
+    for (int i = 0; i < 11; i++) halves[i] = 1.0f / (float)(1 << i);
+    const hlo_value all = hlo_mul(h, hlo_convert(h, below, CVR_F32), hlo_f32(h, (double)decay)), ten = hlo_f32(h, 10);
+    const hlo_value z = hlo_select(h, hlo_compare(h, "LT", all, ten), all, hlo_fill(h, all, 10));
+    const hlo_value n = hlo_convert(h, z, CVR_I32), f = hlo_sub(h, z, hlo_convert(h, n, CVR_F32));
+    hlo_value p = hlo_fill(h, f, 0.006909833289682865);
+    for (int i = 0; i < 4; i++) p = hlo_add(h, hlo_mul(h, f, p), hlo_f32(h, terms[i]));
+    p = hlo_mul(h, hlo_mul(h, p, hlo_f32(h, 255)), hlo_take(h, hlo_table_f32(h, halves, 1, &powers), n));
+    return hlo_convert(h, hlo_unary(h, "round_nearest_even", p), CVR_I32);
+}
+
+HLO_EMITTER(scaled_dot_product_attention_int8) {
+    const cvr_attention_int8_attrs *a = HLO_ATTRS(cvr_attention_int8_attrs);
+    const hlo_value q = split_heads(h, 0, a), k = split_heads(h, 1, a), v = split_heads(h, 2, a);
+    static const uint32_t heads_back[4] = {0, 2, 1, 3};
+    const float ratio = (float)a->q.x_scale / (float)a->q.y_scale;
+    const hlo_value s = hlo_dot(h, q, k, 2, 3, 3); /* (N,heads,L,S) */
+    const hlo_value most = hlo_expand(h, hlo_reduce(h, "maximum", s, 8), s, 8);
+    const hlo_value p = attention_weights(h, hlo_sub(h, most, s), cvr_attention_int8_decay(&a->q, q.shape[3]));
+    const hlo_value sum = hlo_dot(h, p, v, 2, 3, 2), all = hlo_convert(h, hlo_sum(h, p, 8), CVR_F32);
+    const hlo_value m = hlo_expand(h, hlo_div(h, hlo_fill(h, all, (double)ratio), all), sum, 8);
+    const hlo_value y = rounded(h, hlo_mul(h, hlo_convert(h, sum, CVR_F32), m), a->q.y_zero, 0, 255);
+    hlo_result(h, hlo_reshape_like(h, hlo_transpose(h, y, heads_back), hlo_like(h->a->outputs[0])));
+}
+
 /* a * b + c, rounded once: in f64, where the product of a byte and an f32 is exact */
 static hlo_value fused(hlo *h, hlo_value a, float b, hlo_value c) {
     const hlo_value product = hlo_mul(h, hlo_convert(h, a, HLO_F64), hlo_scalar(h, HLO_F64, (double)b));
@@ -204,6 +241,7 @@ const hlo_op emit_int8_ops[] = {HLO_OP("quantize", quantize),
                                 HLO_OP("dequantize", dequantize),
                                 HLO_OP("conv2d_int8", conv2d_int8),
                                 HLO_OP("conv_transpose2d_int8", conv_transpose2d_int8),
+                                HLO_OP("scaled_dot_product_attention_int8", scaled_dot_product_attention_int8),
                                 HLO_OP("requantize_int8", requantize_int8),
                                 HLO_OP("upsample_int8", upsample_int8),
                                 HLO_OP("linear_int8", linear_int8),

@@ -25,6 +25,10 @@
  * conv_transpose2d_int8  x u8 (N,C,H,W), weight i8 (C,K,R,S), weight_scale f32 (K), [bias i32 (K)] -> y u8 (N,K,P,Q);
  *     likewise, the sum is conv_transpose2d's; groups is 1
  * linear_int8   x u8 (...,I), weight i8 (O,I), weight_scale f32 (O), [bias i32 (O)] -> y u8 (...,O); likewise
+ * scaled_dot_product_attention_int8  q (N,L,D), k, v (N,S,D) u8 of one scale and zero -> y u8 (N,L,D); for each head
+ *     s[l,j] = sum over e of (q[l,e] - zero) * (k[j,e] - zero), p[l,j] = rint(255 * exp(c * (s[l,j] - max of s[l]))),
+ *     c = x.scale^2 / sqrt(E); y = clamp(rint(f32(sum over j of p * (v - zero)) * f32(m / f32(sum of p)))) + y.zero,
+ *     m = f32(x.scale / y.scale). The largest p is 255 in every row; exp is cvr_attention_int8_weight's.
  * add_int8      a, b u8 of one shape -> y u8
  *     y = clamp(rint(fma(a, f32(a.scale / y.scale), fma(b, f32(b.scale / y.scale), fixed)))), as in cvr_add_int8_of
  * requantize_int8           x u8 -> y u8 of another scale: quantize of dequantize, as in cvr_requantize_one
@@ -38,6 +42,7 @@
 #ifndef CVR_PLUGIN_OPS_QUANT_H
 #define CVR_PLUGIN_OPS_QUANT_H
 
+#include "attention.h"
 #include "conv.h"
 #include "pool.h"
 #include "resize.h"
@@ -84,6 +89,11 @@ typedef struct cvr_conv_transpose2d_int8_attrs {
     cvr_conv_transpose2d_attrs conv;
 } cvr_conv_transpose2d_int8_attrs;
 
+typedef struct cvr_attention_int8_attrs {
+    cvr_requant q;
+    cvr_attention_attrs attention;
+} cvr_attention_int8_attrs;
+
 typedef struct cvr_upsample_int8_attrs {
     cvr_requant q;
     cvr_upsample_attrs upsample;
@@ -106,6 +116,10 @@ typedef struct cvr_adaptive_avg_pool2d_int8_attrs {
 
 /* Terms of a sum: products of u8 and i8, so that a bias of less than 2^30 still fits beside them into an i32. */
 #define CVR_INT8_MOST_TERMS 32768
+
+/* Features of a head, and keys, so that sums and their differences fit 32 bits. */
+#define CVR_ATTENTION_INT8_FEATURES 16384
+#define CVR_ATTENTION_INT8_KEYS 32768
 
 /* ---- the arithmetic, for kernels ---- */
 
@@ -157,6 +171,23 @@ static inline uint8_t cvr_add_int8_one(const cvr_add_int8 *s, uint8_t a, uint8_t
     return (uint8_t)(int32_t)rintf(v);
 }
 
+/* Attention: by what power of 2 a weight shrinks for each 1 that its sum is below the largest. */
+static inline float cvr_attention_int8_decay(const cvr_requant *q, int64_t features) {
+    return (float)(q->x_scale * q->x_scale / sqrt((double)features) * 1.4426950408889634);
+}
+
+/* rint(255 * 2^-(below * decay)): 2^-n is exact, and 2^-f with 0 <= f < 1 a polynomial (to 2e-6) that is 1 for 0. */
+static inline uint8_t cvr_attention_int8_weight(int32_t below, float decay) {
+    const float all = (float)below * decay, z = all < 10 ? all : 10; /* 255 / 2^10 is 0 */
+    const int32_t n = (int32_t)z;
+    const float f = z - (float)n;
+    float p = f * 0.006909833289682865f + -0.05337587743997574f;
+    p = f * p + 0.2395472228527069f;
+    p = f * p + -0.6930790543556213f;
+    p = f * p + 1.0f;
+    return (uint8_t)(int32_t)rintf(p * 255.0f / (float)(1 << n));
+}
+
 /* upsample_int8: a share t of the way between two pixels, as a whole number of CVR_UPSAMPLE_INT8_ONE. */
 #define CVR_UPSAMPLE_INT8_ONE 2048
 
@@ -181,6 +212,7 @@ CVR_STATIC_ASSERT(sizeof(cvr_fake_quantize_attrs) == 16, "cvr_fake_quantize_attr
 CVR_STATIC_ASSERT(sizeof(cvr_requant) == 48, "cvr_requant has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_conv2d_int8_attrs) == 104, "cvr_conv2d_int8_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_conv_transpose2d_int8_attrs) == 120, "cvr_conv_transpose2d_int8_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_attention_int8_attrs) == 56, "cvr_attention_int8_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_upsample_int8_attrs) == 96, "cvr_upsample_int8_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_max_pool2d_int8_attrs) == 120, "cvr_max_pool2d_int8_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_avg_pool2d_int8_attrs) == 120, "cvr_avg_pool2d_int8_attrs has padding");
