@@ -11,7 +11,7 @@
 typedef struct bench_sum {
     char name[96];
     const char *phase; /* "" for kinds */
-    double seconds, flops, bytes;
+    double seconds, fastest_seconds, flops, bytes;
     double roof_seconds; /* what the machine would take at its best, node by node; 0: not known */
 } bench_sum;
 
@@ -43,6 +43,7 @@ static double ratio(double a, double b) {
 
 static void add_node(bench_sum *to, const measurement *b, const measured_node *node) {
     to->seconds += node->seconds;
+    to->fastest_seconds += node->fastest_seconds;
     to->flops += node->info.flops;
     to->bytes += (double)node->info.bytes;
     to->roof_seconds += roof_seconds(b, node->info.flops, (double)node->info.bytes);
@@ -167,6 +168,8 @@ static void print_summary(const bench_report *r) {
     print_text("%-9s %s images/s in %s: %lld picture%s in %.4g ms, median of %lld steps\n",
                r->inference ? "inference" : "training", rate(b->images_per_s, text), r->session.precision,
                (long long)b->batch, b->batch == 1 ? "" : "s", 1e3 * b->step_seconds, (long long)b->steps);
+    print_text("a step    %.4g ms at least, %.4g ms of processor time\n", 1e3 * b->fastest_step_seconds,
+               1e3 * b->step_cpu_seconds);
     print_machine(r);
     print_roof(r);
     print_text("memory    %s planned; the process's peak is %s", cvr_bytes_text(r->session.planned_bytes, text),
@@ -195,8 +198,9 @@ static void add_sums(cvr_text *t, const bench_report *r, const char *what, const
         cvr_text_add(t, "%s\n  {\"name\": ", i ? "," : "");
         cvr_text_add_json(t, s->name);
         if (s->phase[0]) cvr_text_add(t, ", \"phase\": \"%s\"", s->phase);
-        cvr_text_add(t, ", \"seconds\": %.9g, \"share\": %.6g, \"flops\": %.0f, \"bytes\": %.0f", s->seconds,
-                     ratio(s->seconds, r->all.seconds), s->flops, s->bytes);
+        cvr_text_add(
+            t, ", \"seconds\": %.9g, \"fastest_seconds\": %.9g, \"share\": %.6g, \"flops\": %.0f, \"bytes\": %.0f",
+            s->seconds, s->fastest_seconds, ratio(s->seconds, r->all.seconds), s->flops, s->bytes);
         if (has_roof(r->bench)) cvr_text_add(t, ", \"share_of_roof\": %.6g", ratio(s->roof_seconds, s->seconds));
         cvr_text_add(t, "}");
     }
@@ -222,6 +226,8 @@ static void print_json(const bench_report *r) {
     cvr_text t = {0};
     cvr_text_add(&t, "{\"phase\": \"%s\", \"batch\": %lld, \"steps\": %lld, \"step_seconds\": %.9g, ",
                  r->inference ? "inference" : "training", (long long)b->batch, (long long)b->steps, b->step_seconds);
+    cvr_text_add(&t, "\"fastest_step_seconds\": %.9g, \"step_cpu_seconds\": %.9g, ", b->fastest_step_seconds,
+                 b->step_cpu_seconds);
     cvr_text_add(&t, "\"images_per_s\": %.6g, \"flops\": %.0f, \"bytes\": %.0f", b->images_per_s, r->all.flops,
                  r->all.bytes);
     add_machine(&t, r);
@@ -275,7 +281,8 @@ const command bench_command = {
     .help = "Medians of 5 to 50 steps, as many as take 10 seconds, on one batch. A layer's time is that of its "
             "nodes; the step's is measured apart, without the profiler. --inference takes the network as "
             "validation runs it, on a validation batch. Layers that take less than 0.5 % are one line of the "
-            "table; --json has them all.\n"
+            "table; --json has them all. The least time of a step, and the processor time of all its threads, say "
+            "more than the median where others use the machine too.\n"
             "\n"
             "In the same run all threads measure the machine's peaks: multiply-adds in f32, products of bf16 "
             "where there is an instruction for them, and memory bandwidth by a copy that is larger than the "

@@ -7,13 +7,15 @@
 
 typedef struct measured_node {
     cvr_node_info info;
-    double seconds; /* of one run, the median */
+    double seconds, fastest_seconds; /* of one run: the median, the least */
 } measured_node;
 
 typedef struct measurement {
     measured_node *nodes;
     size_t n;
     double step_seconds; /* median of the whole step, profiler off */
+    double fastest_step_seconds;
+    double step_cpu_seconds; /* processor time of all threads, the median; without what a device computes */
     double images_per_s;
     int64_t batch, steps; /* steps: how many the medians are of */
     cvr_peaks peaks;

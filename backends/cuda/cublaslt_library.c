@@ -181,6 +181,9 @@ static int32_t ask(const cublaslt *c, const product *p, cublasLtMatmulHeuristicR
 /* A product of its own for each plan, so that plans can be released one by one. */
 static int32_t add_plan(cublaslt *c, const library_node *node, const cublasLtMatmulHeuristicResult_t *r,
                         library_offer *out, cvr_error *err) {
+    char name[LIBRARY_NAME];
+    name_algo(c, &r->algo, name);
+    if (node->only && strcmp(node->only, name) != 0) return CVR_OK;
     cublaslt_plan *plan = (cublaslt_plan *)c->place.host->alloc(c->place.host, sizeof *plan, 16);
     library_candidate *to = &out->candidates[out->n];
     if (!plan) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
@@ -193,7 +196,7 @@ static int32_t add_plan(cublaslt *c, const library_node *node, const cublasLtMat
     }
     to->plan = plan;
     to->workspace = plan->p.scratch + plan->workspace;
-    name_algo(c, &plan->algo, to->name);
+    memcpy(to->name, name, sizeof to->name);
     out->n++;
     return CVR_OK;
 }

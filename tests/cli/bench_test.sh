@@ -17,7 +17,7 @@ def numbers(x):
 
 j = json.load(open(sys.argv[1]), parse_constant=lambda word: sys.exit(f"{word} in JSON"))
 assert all(math.isfinite(n) and n >= 0 for n in numbers(j)), "a number is negative, infinite or none"
-for key in ("batch", "steps", "step_seconds", "images_per_s", "flops", "bytes", "planned_memory_bytes", "start_memory_bytes", "peak_memory_bytes",
+for key in ("batch", "steps", "step_seconds", "fastest_step_seconds", "step_cpu_seconds", "images_per_s", "flops", "bytes", "planned_memory_bytes", "start_memory_bytes", "peak_memory_bytes",
             "loader_images_per_s", "threads", "peak_f32_flops", "bandwidth_bytes", "mfu", "roof_images_per_s"):
     assert j[key] > 0, key
 assert j["phase"] == sys.argv[2], j["phase"]
@@ -30,6 +30,7 @@ for rows in (j["layers"], j["kinds"]):
 assert {"c1", "fc", "loss"} <= {row["name"] for row in j["layers"]}, "a layer is missing"
 for row in j["layers"] + j["kinds"] + [j]:
     assert row is j or 0 <= row["share"] <= 1, row
+    assert row is j or row["fastest_seconds"] <= row["seconds"], row
     assert 0 <= row["share_of_roof"] and (row["share_of_roof"] < 10 or row["seconds"] < 1e-5), row
 assert 0 < j["mfu"] < 10
 PY
@@ -45,7 +46,7 @@ shares out.txt inference
 # the table: phases, kinds, and every line of the summary
 expect 0 "" "$CVRUN" bench net.ini
 for text in "of roof" "c1 .*forward" "c1 .*backward" "conv2d_backward_weight" "^training .*images/s" "^machine .*GFLOP/s.*GB/s" \
-  "^an image .*GFLOP.*MB" "^MFU .*%" "^roof .*images/s" "^memory .*planned" "^loader .*images/s"; do
+  "^a step .*processor time" "^an image .*GFLOP.*MB" "^MFU .*%" "^roof .*images/s" "^memory .*planned" "^loader .*images/s"; do
   grep -q -- "$text" out.txt || { cat out.txt >&2; fail "the table lacks \`$text\`"; }
   checks=$((checks + 1))
 done

@@ -84,7 +84,7 @@ typedef struct conv_norm {
 } conv_norm;
 
 /* What becomes of the results: clamp(scale * y + shift + residual, lo, hi); and their mean and biased variance over all
- * pixels. Not where depthwise. */
+ * pixels. Where depthwise, without a residual and these. */
 typedef struct conv_epilogue {
     const float *scale, *shift;  /* (groups * dst_c); NULL: 1, 0 */
     const cpu_element *residual; /* as dst; NULL: 0 */
@@ -131,12 +131,6 @@ static inline int conv_measures(const conv_job *job) {
     return job->epilogue && (job->epilogue->mean || job->epilogue->norm);
 }
 
-/* Whether an activation is all that the epilogue does. */
-static inline int conv_only_clamps(const conv_job *job) {
-    const conv_epilogue *e = job->epilogue;
-    return e && e->clamp && !e->scale && !e->shift && !e->residual && !conv_measures(job);
-}
-
 /* Fills the rest of a `job` that has its shape and epilogue. */
 void conv_job_plan(conv_job *job);
 uint64_t conv_job_workspace(const conv_job *job, uint32_t n_workers);
@@ -147,7 +141,7 @@ void conv_job_pack(conv_job *job, const cvr_threadpool *pool, void *prepacked);
 /* Runs the job; pointers to the tensors are set, `workspace` has conv_job_workspace bytes. */
 void conv_job_run(conv_job *job, const cvr_threadpool *pool, void *workspace, void *prepacked);
 /* packed = the weight in panels: (phase, group, panel, block, tap a, tap b, channels of the block, cpu_micro.columns),
- * or (taps by phase, channels as conv2d_depthwise.h has them) where depthwise; there the bias is last if it is bf16. */
+ * or (taps by phase, channels as conv2d_depthwise.h has them) where depthwise. */
 void conv_pack(const conv_job *job, const cvr_threadpool *pool);
 /* Statistics: a slot is a phase, a range of images and one of rows; by Winograd, a task's tiles. */
 int64_t conv_slots(const conv_job *job);
@@ -192,6 +186,8 @@ conv_sums conv_sums_of(const conv_job *job, double *moments);
 #define CONV_EPILOGUE_LINES (3 * 2 * 32 + CPU_AHEAD) /* tensors, lines of a panel's pixel, pixels of a tile */
 int64_t conv_epilogue_lines(const conv_epilogue_panel *f, int64_t at, const int64_t *c_rows, int64_t m,
                             const void **lines);
+/* The same of the next tile, as far as it lies as this one does: they come while this one is computed. */
+int64_t conv_epilogue_ahead(const conv_epilogue_panel *f, const cpu_tile *t, const void **lines);
 /* Finishes, measures and stores. */
 void conv_epilogue_pixels(const conv_epilogue_panel *f, const conv_pixels *p);
 /* Runs the tile and does that to it. */
@@ -209,8 +205,8 @@ static inline uint64_t conv_moments_bytes(const conv_job *job, int64_t slots) {
  * sums of a conv_norm. */
 void conv_join_moments(const conv_job *job, const double *moments, int64_t pixels, int64_t seen);
 void conv_end_moments(const conv_job *job, int64_t seen);
-/* `supports` of the ops with an epilogue: pictures are of one type, all else f32. */
-int32_t conv_supports_epilogue(const cvr_signature *sig, int64_t transposed, cvr_error *reason);
+/* `supports` of the ops with an epilogue: pictures are of one type, all else f32. `depthwise`: whether such, too. */
+int32_t conv_supports_epilogue(const cvr_signature *sig, int64_t transposed, int depthwise, cvr_error *reason);
 /* Where depthwise: conv_job_run after the packing. */
 void conv_depthwise_run(const conv_job *job, const cvr_threadpool *pool);
 /* Whether Winograd's way is the faster one for a shape, in any direction. `bf16`: of bf16 tensors. `prepacked`: the

@@ -84,7 +84,7 @@ static int32_t act_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 static int32_t act_supports(const cvr_signature *sig, cvr_error *reason) {
-    return conv_supports_epilogue(sig, 0, reason);
+    return conv_supports_epilogue(sig, 0, sig->n_inputs <= RESIDUAL || !sig->inputs[RESIDUAL], reason);
 }
 
 static const cpu_preparation preparation = {1u << WEIGHT, act_prepacked, act_pack};

@@ -1,9 +1,12 @@
 /*
  * Depthwise convolution, forward and backward-input: no matrices, vectors of channels, which NHWC keeps together.
  * Several pixels of a row at once share each tap's weights; pixels near an edge go one by one, with the taps that are
- * inside. bf16 is widened in registers, in pairs of vectors (conv2d_depthwise.h), and rounded once.
+ * inside. bf16 is widened in registers, in pairs of vectors (conv2d_depthwise.h), and rounded once. Batch norm and
+ * activation, where the op has them, are done before the results leave the registers.
  */
 #include "conv2d_depthwise.h"
+
+#include <math.h>
 
 #define MOST 8                      /* pixels * vectors of a tile: accumulators in registers */
 #define MOST_LOW (VEC > 8 ? 16 : 8) /* the same, where every second one shares its load */
@@ -14,10 +17,11 @@
 /* A grid row of a phase. */
 typedef struct depthwise_row {
     const conv_job *job;
-    const float *weight; /* (h.taps, w.taps, places) */
-    int64_t places;      /* floats of a tap's weights */
-    int64_t src, dst;    /* elements before the image, and before the row's first pixel of this phase */
-    int64_t y;           /* source row of tap 0 */
+    const float *weight;               /* (h.taps, w.taps, places) */
+    const float *bias, *scale, *shift; /* (places) */
+    int64_t places;                    /* floats of a tap's weights */
+    int64_t src, dst;                  /* elements before the image, and before the row's first pixel of this phase */
+    int64_t y;                         /* source row of tap 0 */
     conv_axis h, w;
 } depthwise_row;
 
@@ -32,6 +36,15 @@ ALWAYS_INLINE vec load(const float *p, depthwise_tile_kind kind, vec_part part) 
     return kind.whole ? vec_load(p) : vec_load_part(p, part);
 }
 
+/* clamp(scale * y + shift), if that is wanted, for the vector of channels that begins at place c. */
+ALWAYS_INLINE void finish(const depthwise_row *r, vec *y, int n, vec scale, vec shift) {
+    const conv_epilogue *e = r->job->epilogue;
+    if (!e) return;
+    const float lowest = -INFINITY, highest = INFINITY;
+    const vec lo = vec_set1(e->clamp ? &e->lo : &lowest), hi = vec_set1(e->clamp ? &e->hi : &highest);
+    for (int i = 0; i < n; i++) y[i] = vec_clamp(vec_fma(y[i], scale, shift), lo, hi);
+}
+
 /* dst = bias + sum over taps, at kind.pixels pixels from grid column j on, and up to kind.vectors * VEC channels from c
  * on. */
 ALWAYS_INLINE void tile(const depthwise_row *r, int64_t j, int64_t c, depthwise_tile_kind kind, vec_part part) {
@@ -41,8 +54,7 @@ ALWAYS_INLINE void tile(const depthwise_row *r, int64_t j, int64_t c, depthwise_
     float *dst = r->job->dst + r->dst;
     vec sum[MOST];
     for (int v = 0; v < kind.vectors; v++)
-        for (int p = 0; p < kind.pixels; p++)
-            sum[v * kind.pixels + p] = r->job->bias ? load(r->job->bias + c + v * VEC, kind, part) : vec_zero();
+        for (int p = 0; p < kind.pixels; p++) sum[v * kind.pixels + p] = load(r->bias + c + v * VEC, kind, part);
     for (int64_t a = 0; a < r->h.taps; a++) {
         const int64_t y = r->y + a * r->h.inc;
         if (y < 0 || y >= s->src_size[0]) continue;
@@ -58,6 +70,9 @@ ALWAYS_INLINE void tile(const depthwise_row *r, int64_t j, int64_t c, depthwise_
             }
         }
     }
+    for (int v = 0; v < kind.vectors; v++)
+        finish(r, sum + v * kind.pixels, kind.pixels, load(r->scale + c + v * VEC, kind, part),
+               load(r->shift + c + v * VEC, kind, part));
     for (int v = 0; v < kind.vectors; v++)
         for (int p = 0; p < kind.pixels; p++) {
             float *to = dst + (j + p) * r->w.dst_step * groups + c + v * VEC;
@@ -77,17 +92,16 @@ ALWAYS_INLINE void tile_channels(const depthwise_row *r, int64_t j, int pixels, 
     if (c < groups) tile(r, j, c, (depthwise_tile_kind){pixels, 1, 0, edge}, vec_part_of(groups - c));
 }
 
-/* As tile(), in bf16; `n` channels of the last vector where they are not whole. The bias stands behind the weights. */
+/* As tile(), in bf16; `n` channels of the last vector where they are not whole. */
 ALWAYS_INLINE void tile_bf16(const depthwise_row *r, int64_t j, int64_t c, depthwise_tile_kind kind, int64_t n) {
     const conv_shape *s = &r->job->shape;
     const int64_t groups = s->groups, step = r->w.src_step * groups;
     const uint16_t *src = (const uint16_t *)(const void *)r->job->src + r->src;
-    const float *bias = r->job->packed + s->kernel[0] * s->kernel[1] * r->places + c;
     vec sum[2 * MOST_LOW];
     for (int v = 0; v < kind.vectors; v++)
         for (int p = 0; p < kind.pixels; p++)
             for (int odd = 0; odd < 2; odd++)
-                sum[2 * (v * kind.pixels + p) + odd] = vec_load(bias + (2 * v + odd) * VEC);
+                sum[2 * (v * kind.pixels + p) + odd] = vec_load(r->bias + c + (2 * v + odd) * VEC);
     for (int64_t a = 0; a < r->h.taps; a++) {
         const int64_t y = r->y + a * r->h.inc;
         if (y < 0 || y >= s->src_size[0]) continue;
@@ -107,6 +121,12 @@ ALWAYS_INLINE void tile_bf16(const depthwise_row *r, int64_t j, int64_t c, depth
             }
         }
     }
+    for (int v = 0; v < kind.vectors; v++)
+        for (int odd = 0; odd < 2; odd++) {
+            const int64_t at = c + (2 * v + odd) * VEC;
+            for (int p = 0; p < kind.pixels; p++)
+                finish(r, sum + 2 * (v * kind.pixels + p) + odd, 1, vec_load(r->scale + at), vec_load(r->shift + at));
+        }
     for (int v = 0; v < kind.vectors; v++)
         for (int p = 0; p < kind.pixels; p++) {
             uint16_t *to =
@@ -190,6 +210,9 @@ static void depthwise_task(void *ctx, uint64_t task, uint32_t worker) {
     conv_axis_of(&r.w, s, 1, phase % s->phases[1]);
     r.places = depthwise_places(s->groups, d->job->bf16);
     r.weight = d->job->packed + conv_taps_before(s, &r.h, phase / s->phases[1], phase % s->phases[1]) * r.places;
+    r.bias = d->job->packed + s->kernel[0] * s->kernel[1] * r.places;
+    r.scale = r.bias + r.places;
+    r.shift = r.scale + r.places;
     const int64_t end = cpu_min((part + 1) * d->rows, s->n * r.h.grid);
     for (int64_t t = part * d->rows; t < end; t++) {
         const int64_t n = t / r.h.grid, i = t % r.h.grid;
@@ -200,12 +223,21 @@ static void depthwise_task(void *ctx, uint64_t task, uint32_t worker) {
     }
 }
 
-static void place_bias(const conv_job *job) {
+/* to (places) = from (groups), in the kernels' order, or `other` where there is none. */
+static void place_vector(const conv_job *job, float *to, const float *from, float other) {
+    const int64_t groups = job->shape.groups, places = depthwise_places(groups, job->bf16);
+    for (int64_t i = 0; i < places; i++) to[i] = other;
+    for (int64_t c = 0; from && c < groups; c++) to[depthwise_place(c, job->bf16)] = from[c];
+}
+
+/* Behind the weights: bias, scale and shift. */
+static void place_vectors(const conv_job *job) {
     const conv_shape *s = &job->shape;
-    const int64_t places = depthwise_places(s->groups, 1);
+    const int64_t places = depthwise_places(s->groups, job->bf16);
     float *to = job->packed + s->kernel[0] * s->kernel[1] * places;
-    memset(to, 0, (size_t)places * sizeof *to);
-    for (int64_t c = 0; job->bias && c < s->groups; c++) to[depthwise_place(c, 1)] = job->bias[c];
+    place_vector(job, to, job->bias, 0);
+    place_vector(job, to + places, job->epilogue ? job->epilogue->scale : NULL, 1);
+    place_vector(job, to + 2 * places, job->epilogue ? job->epilogue->shift : NULL, 0);
 }
 
 void conv_depthwise_run(const conv_job *job, const cvr_threadpool *pool) {
@@ -213,6 +245,6 @@ void conv_depthwise_run(const conv_job *job, const cvr_threadpool *pool) {
     const int64_t row = cpu_ceil_div(s->dst_size[1], s->phases[1]) * s->groups;
     depthwise_job d = {.job = job, .rows = cpu_max(1, TASK_FLOATS / cpu_max(1, row))};
     d.tasks = cpu_ceil_div(s->n * cpu_ceil_div(s->dst_size[0], s->phases[0]), d.rows);
-    if (job->bf16) place_bias(job);
+    place_vectors(job);
     if (d.tasks > 0) pool->run(pool, (uint64_t)(d.tasks * s->phases[0] * s->phases[1]), depthwise_task, &d);
 }

@@ -9,6 +9,9 @@
 #include "conv2d.h"
 #include "cpu_vec.h"
 
+/* Rows behind the packed weights: bias, scale and shift of the epilogue. */
+#define DEPTHWISE_VECTORS 3
+
 /* Floats of such a row. */
 static inline int64_t depthwise_places(int64_t channels, int64_t bf16) {
     return bf16 ? cpu_ceil_div(channels, 2 * VEC) * 2 * VEC : channels;

@@ -234,25 +234,30 @@ int64_t conv_epilogue_lines(const conv_epilogue_panel *f, int64_t at, const int6
     return n;
 }
 
-/* What the next tile will read, as far as it lies as this one does; it comes while this one is computed. */
-static int64_t lines_ahead(const conv_epilogue_panel *f, const cpu_tile *t, const void **lines) {
+int64_t conv_epilogue_ahead(const conv_epilogue_panel *f, const cpu_tile *t, const void **lines) {
     const int64_t at = (cpu_element *)t->c - f->job->dst;
     if (t->m < 2) return 0;
     const int64_t next = at - t->c_rows[0] + 2 * t->c_rows[t->m - 1] - t->c_rows[t->m - 2];
-    int64_t n = conv_epilogue_lines(f, next, t->c_rows, t->m, lines);
-    for (; n % CPU_AHEAD != 0; n++) lines[n] = lines[n - 1];
-    return n;
+    return conv_epilogue_lines(f, next, t->c_rows, t->m, lines);
+}
+
+/* The tile itself ends with what there is to be done, where no sums are wanted. In bf16 its table could not. */
+static void finished_tile(const conv_epilogue_panel *f, cpu_tile *t) {
+    const conv_epilogue *e = f->job->epilogue;
+    const int64_t at = (cpu_element *)t->c - f->job->dst;
+    const cpu_tile_finish finish = {f->scale, f->shift,
+                                    e->residual ? (const float *)(const void *)e->residual + at : NULL, f->lo, f->hi};
+    t->finish = &finish;
+    cpu_micro.by_row(t);
 }
 
 void conv_epilogue_tile(const conv_epilogue_panel *f, const cpu_tile *t, conv_sums *sums) {
     _Alignas(64) float y[CPU_TILE_ROWS_MAX * WIDTH]; /* vectors that cross lines would cost more than all the rest */
     int64_t rows[CPU_TILE_ROWS_MAX];
     cpu_tile wide = *t;
-    const void *lines[CONV_EPILOGUE_LINES];
-    const int64_t n_lines = lines_ahead(f, t, lines);
-    if (n_lines > 0) {
-        wide.ahead = lines;
-        wide.n_ahead = n_lines;
+    if (!CPU_BF16 && !sums && f->changes) {
+        finished_tile(f, &wide);
+        return;
     }
     for (int64_t i = 0; i < t->m && !t->stream; i++)
         for (int64_t j = 0; j < t->n; j += 64 / (int64_t)sizeof(cpu_element))

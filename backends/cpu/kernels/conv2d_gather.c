@@ -138,8 +138,38 @@ static int64_t tile_pixels(const gather_view *v, int64_t first, int64_t pixels) 
 /* Some panels of the destination's channels, with their epilogues. */
 typedef struct gather_panels {
     int64_t first, n;
-    panel_end ends[CONV_PANELS_AT_ONCE]; /* where there is an epilogue */
+    int64_t ahead_at, ahead_end, ahead_step; /* cache lines of the panels behind these: see weights_ahead() */
+    panel_end ends[CONV_PANELS_AT_ONCE];     /* where there is an epilogue */
 } gather_panels;
+
+/* Elements of a panel of weights, and of its part for the block of source channels. */
+static int64_t panel_elements(const gather_view *v) {
+    return cpu_depth(v->job->shape.src_c) * v->h.taps * v->w.taps * cpu_micro.columns;
+}
+
+static int64_t block_elements(const gather_view *v) {
+    return v->depth * v->h.taps * v->w.taps * cpu_micro.columns;
+}
+
+/* Every tile fetches its share of the panels that come next. Few pixels meet many weights once, which come from memory,
+ * and what the processor fetches ahead by itself ends with each page. Not by AMX, where that was never measured. */
+static void plan_weights_ahead(const gather_view *v, gather_panels *p) {
+    const int64_t tiles = v->rows * cpu_tiles(v->images * v->w.grid);
+    p->ahead_at = 0;
+    p->ahead_end = CPU_AMX ? 0 : block_elements(v) * (int64_t)sizeof(cpu_operand) / 64;
+    p->ahead_step = cpu_min(CPU_LINES_AHEAD, cpu_ceil_div(p->ahead_end, tiles));
+}
+
+/* The share of a tile in the panel that comes as many after panel number i as there are at once. */
+static int64_t weights_ahead(const gather_view *v, const gather_panels *p, int64_t i, const void **lines) {
+    const int64_t n = cpu_min(p->ahead_step, p->ahead_end - p->ahead_at), panel = p->first + p->n + i;
+    if (panel >= v->job->panels || n <= 0) return 0;
+    const char *at =
+        (const char *)(v->weight + panel * panel_elements(v) + v->channel * v->h.taps * v->w.taps * cpu_micro.columns);
+    at += p->ahead_at * 64;
+    for (int64_t j = 0; j < n; j++) lines[j] = at + j * 64;
+    return n;
+}
 
 /* The source of the next tile, as far as it lies as this one's does, for the tile's first panel to fetch: where it is
  * read in place, in rows of a pixel each, the processor does not see where it goes on. Not by AMX, where that gained
@@ -155,27 +185,33 @@ static int64_t source_ahead(const gather_view *v, const cpu_tile *t, const void 
         for (int64_t j = 0; j < row; j++) lines[n + j] = at + 64 * j;
         n += row;
     }
-    for (; n % CPU_AHEAD != 0; n++) lines[n] = lines[n - 1];
     return n;
 }
 
 /* A tile of pixels and each of the panels; `at`: the first panel's first channel of the tile's pixels. */
 static void tile_panels(const gather_view *v, gather_panels *p, int last, cpu_element *at, cpu_tile *t) {
     const conv_shape *s = &v->job->shape;
-    const int64_t width = cpu_micro.columns, weights = cpu_depth(s->src_c) * v->h.taps * v->w.taps * width;
+    const int64_t width = cpu_micro.columns, weights = panel_elements(v);
     const cpu_operand *weight = v->weight + v->channel * v->h.taps * v->w.taps * width;
+    const void *lines[2 * CPU_LINES_AHEAD + CONV_EPILOGUE_LINES];
+    t->ahead = lines;
     for (int64_t i = 0; i < p->n; i++) {
         const int64_t panel = p->first + i;
+        int64_t n = i == 0 ? source_ahead(v, t, lines) : 0;
         t->b = weight + panel * weights;
         t->c = at + i * width;
         t->init = v->bias ? v->bias + panel * width : NULL;
         t->n = cpu_min(width, s->dst_c - panel * width);
+        if (last) n += conv_epilogue_ahead(&p->ends[i].finish, t, lines + n);
+        n += weights_ahead(v, p, i, lines + n);
+        for (; n % CPU_AHEAD != 0; n++) lines[n] = lines[n - 1];
+        t->n_ahead = n;
         if (last)
             conv_epilogue_tile(&p->ends[i].finish, t, p->ends[i].sums);
         else
             cpu_micro.by_row(t);
-        t->n_ahead = 0;
     }
+    p->ahead_at += p->ahead_step;
 }
 
 /* One grid row of all images of the task. `last`: of its sums, and there is an epilogue. */
@@ -184,9 +220,7 @@ static void row_tiles(const gather_view *v, int64_t i, gather_panels *panels, in
     const int64_t dst_c = s->groups * s->dst_c, pixels = v->images * v->w.grid;
     const int64_t image = s->dst_size[0] * s->dst_size[1] * dst_c, column = v->w.dst_step * dst_c;
     int64_t a_rows[CPU_TILE_ROWS_MAX], c_rows[CPU_TILE_ROWS_MAX], n = 0, j = 0;
-    const void *lines[CPU_LINES_AHEAD + CPU_AHEAD];
     cpu_tile t = *like;
-    t.ahead = lines;
     t.a = v->at + (i - v->row0) * v->row_step;
     cpu_element *c = v->dst + v->image0 * image +
                      ((v->h.dst_off + i * v->h.dst_step) * s->dst_size[1] + v->w.dst_off) * dst_c +
@@ -203,7 +237,6 @@ static void row_tiles(const gather_view *v, int64_t i, gather_panels *panels, in
                 n++;
             }
         }
-        t.n_ahead = source_ahead(v, &t, lines);
         tile_panels(v, panels, last, c, &t);
     }
 }
@@ -224,6 +257,7 @@ static void panels_tiles(const gather_view *v, gather_panels *panels) {
     const int last_block = v->channel + v->channels == s->src_c;
     cpu_step steps[CONV_STEPS_IN_REGISTERS];
     cpu_tile t = {.steps = steps, .a_k = 1, .b_k = cpu_micro.columns, .c_float = !CPU_LOW};
+    plan_weights_ahead(v, panels);
     for (int64_t i = 0; v->job->epilogue && i < panels->n; i++) panel_end_of(&panels->ends[i], v, panels->first + i);
     for (int64_t i = v->row0; i < v->row0 + v->rows; i++) {
         int64_t tap = 0;

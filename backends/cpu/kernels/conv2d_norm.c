@@ -62,7 +62,7 @@ static int32_t norm_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 static int32_t norm_supports(const cvr_signature *sig, cvr_error *reason) {
-    return conv_supports_epilogue(sig, 1, reason);
+    return conv_supports_epilogue(sig, 1, 0, reason);
 }
 
 static const cpu_kernel kernels[] = {

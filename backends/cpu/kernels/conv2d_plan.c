@@ -119,7 +119,7 @@ void conv_job_plan(conv_job *job) {
     const int64_t taps = shape->kernel[0] * shape->kernel[1];
     if (!CPU_BF16 && conv_is_depthwise(shape)) {
         job->prepacked = 0;
-        job->packed_floats = cpu_line_up((taps + job->bf16) * depthwise_places(shape->groups, job->bf16));
+        job->packed_floats = cpu_line_up((taps + DEPTHWISE_VECTORS) * depthwise_places(shape->groups, job->bf16));
         return;
     }
     job->winograd = !CPU_BF16 && conv_winograd_pays(shape, job->bf16, job->prepacked);

@@ -45,7 +45,7 @@ static int32_t stats_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 static int32_t stats_supports(const cvr_signature *sig, cvr_error *reason) {
-    return conv_supports_epilogue(sig, 0, reason);
+    return conv_supports_epilogue(sig, 0, 0, reason);
 }
 
 static const cpu_kernel kernels[] = {

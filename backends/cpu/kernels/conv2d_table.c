@@ -155,7 +155,7 @@ static int32_t conv_supports_weight(const cvr_signature *sig, cvr_error *reason)
 }
 #endif
 
-int32_t conv_supports_epilogue(const cvr_signature *sig, int64_t transposed, cvr_error *reason) {
+int32_t conv_supports_epilogue(const cvr_signature *sig, int64_t transposed, int depthwise, cvr_error *reason) {
     const uint32_t dtype = sig->inputs[0]->dtype;
     conv_shape shape;
     for (uint32_t i = 0; i < sig->n_inputs; i++) {
@@ -165,8 +165,8 @@ int32_t conv_supports_epilogue(const cvr_signature *sig, int64_t transposed, cvr
     }
     if (sig->outputs[0]->dtype != dtype) return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "activations of two types");
     conv_shape_of(&shape, sig->attrs, sig->inputs[0], sig->inputs[1], sig->outputs[0], transposed);
-    if (conv_is_depthwise(&shape))
-        return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "depthwise convolutions have no epilogue");
+    if (conv_is_depthwise(&shape) && !depthwise)
+        return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "depthwise convolutions have no such epilogue");
     return transposed ? conv_supports_transposed(sig, reason) : conv_supports_forward(sig, reason);
 }
 

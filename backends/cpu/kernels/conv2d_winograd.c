@@ -88,8 +88,9 @@ static inline void result_transform(vec *out, const float *m, int64_t m_step) {
 typedef struct wino_panel {
     int64_t k0, n;       /* channels */
     float bias[2 * VEC]; /* in the order of m */
-    float lo, hi;        /* what results are clamped to, where that is all that the epilogue does */
-    int finishes;        /* 1: it does more: */
+    int finishes; /* 1: an epilogue reads other tensors, or takes sums; else results are finished in registers: */
+    int scales;   /* 1: by scale and shift of `finish` */
+    float lo, hi; /* then clamped to these */
     conv_epilogue_panel finish;
     conv_sums all, *sums;
 } wino_panel;
@@ -99,20 +100,34 @@ static void panel_open(wino_panel *p, const wino_job *job, int64_t panel, int64_
     const int64_t width = cpu_micro.columns, k0 = panel * width, n = cpu_min(width, conv->shape.dst_c - k0);
     *p = (wino_panel){.k0 = k0, .n = n};
     for (int64_t k = 0; conv->bias && k < n; k++) p->bias[conv->bf16 ? bf16v_place(k) : k] = conv->bias[k0 + k];
-    const int clamps = conv_only_clamps(conv);
-    p->lo = clamps ? conv->epilogue->lo : -INFINITY;
-    p->hi = clamps ? conv->epilogue->hi : INFINITY;
-    p->finishes = conv->epilogue && !clamps;
-    if (p->finishes) conv_epilogue_panel_of(&p->finish, conv, k0, n);
+    const conv_epilogue *e = conv->epilogue;
+    p->lo = -INFINITY;
+    p->hi = INFINITY;
+    if (e) {
+        conv_epilogue_panel_of(&p->finish, conv, k0, n);
+        p->finishes = conv_measures(conv) || e->residual;
+        p->scales = !p->finishes && (e->scale || e->shift);
+    }
+    if (e && !p->finishes) {
+        p->lo = p->finish.lo;
+        p->hi = p->finish.hi;
+    }
     if (!conv->moments) return;
     p->all = conv_sums_of(conv, conv->moments + slot * 2 * conv_moments_step(conv) + k0);
     p->sums = &p->all;
 }
 
-/* out (4,4) of vector `v` of a panel, with its bias. */
+/* out (4,4) of vector `v` of a panel, with its bias, and finished unless p->finishes. */
 static inline void panel_vector(const wino_panel *p, vec *out, const float *m, int64_t m_step, int v) {
     const vec bias = vec_load(p->bias + v * VEC), lo = vec_set1(&p->lo), hi = vec_set1(&p->hi);
     result_transform(out, m + v * VEC, m_step);
+    if (p->scales) {
+        const vec scale = vec_load(p->finish.scale + v * VEC), shift = vec_load(p->finish.shift + v * VEC);
+        TILE_UNROLL
+        for (int i = 0; i < WINO_TILE * WINO_TILE; i++)
+            out[i] = vec_clamp(vec_fma(out[i] + bias, scale, shift), lo, hi);
+        return;
+    }
     TILE_UNROLL
     for (int i = 0; i < WINO_TILE * WINO_TILE; i++) out[i] = vec_clamp(out[i] + bias, lo, hi);
 }
@@ -223,12 +238,22 @@ static void result_panel(const wino_job *job, wino_panel *p, int64_t first, int6
 
 /* ---- the products ---- */
 
+/* Lines of U that a tile at hand fetches: a part of the next point's, whose first tile would wait for memory else. */
+static void u_ahead(cpu_tile *t, const float *next, int64_t lines, int64_t part, int64_t parts, const void **to) {
+    const int64_t first = cpu_part(lines, parts, part),
+                  end = cpu_min(cpu_part(lines, parts, part + 1), first + CPU_LINES_AHEAD);
+    int64_t n = 0;
+    for (int64_t i = first; i < end; i++) to[n++] = next + i * CPU_LINE_FLOATS;
+    t->n_ahead = n / CPU_AHEAD * CPU_AHEAD;
+}
+
 /* m (36, block_tiles, columns) = V (36, tiles, source channels) U (36, source channels, columns) */
 static void panel_products(const wino_job *job, int64_t tiles, int64_t panel, const float *v, const float *u,
                            float *m) {
     const conv_shape *s = &job->conv->shape;
     const int64_t width = cpu_micro.columns, parts = cpu_tiles(tiles);
     int64_t a_rows[CPU_TILE_ROWS_MAX], c_rows[CPU_TILE_ROWS_MAX];
+    const void *lines[CPU_LINES_AHEAD];
     const cpu_step step = {0, 0, s->src_c};
     for (int64_t i = 0; i < cpu_micro.rows; i++) {
         a_rows[i] = i * job->row;
@@ -240,7 +265,8 @@ static void panel_products(const wino_job *job, int64_t tiles, int64_t panel, co
                   .n_steps = 1,
                   .a_k = 1,
                   .b_k = width,
-                  .n = cpu_min(width, s->dst_c - panel * width)};
+                  .n = cpu_min(width, s->dst_c - panel * width),
+                  .ahead = lines};
     for (int64_t p = 0; p < WINO_POINTS; p++) {
         t.b = u + p * s->src_c * width;
         for (int64_t i = 0; i < parts; i++) {
@@ -248,6 +274,8 @@ static void panel_products(const wino_job *job, int64_t tiles, int64_t panel, co
             t.m = cpu_part(tiles, parts, i + 1) - row;
             t.a = v + p * job->plane + row * job->row;
             t.c = m + (p * job->block_tiles + row) * width;
+            if (job->shared)
+                u_ahead(&t, (const float *)t.b + s->src_c * width, s->src_c * width / CPU_LINE_FLOATS, i, parts, lines);
             cpu_micro.by_row(&t);
         }
     }

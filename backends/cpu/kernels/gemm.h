@@ -124,6 +124,13 @@ static inline int64_t cpu_product(cpu_step *to, cpu_step high, int64_t a_low, in
 #define CPU_AHEAD 4         /* lines that are asked for together: many at once would keep the operands waiting */
 #define CPU_LINES_AHEAD 512 /* of an operand, at most */
 
+/* What becomes of a tile's sums while they are in registers: clamp(scale * c + shift + residual, lo, hi). */
+typedef struct cpu_tile_finish {
+    const float *scale, *shift; /* (columns of the table), whole vectors whatever n is */
+    const float *residual;      /* element (i,j) at c_rows[i] + j, as in c; NULL: none */
+    float lo, hi;
+} cpu_tile_finish;
+
 typedef struct cpu_tile {
     const void *a, *b;
     void *c;
@@ -132,12 +139,13 @@ typedef struct cpu_tile {
     const cpu_step *steps;
     const float *init; /* (n): what every row of c starts from; NULL: 0 */
     int64_t n_steps;
-    int64_t a_k, b_k;         /* elements from one k to the next; by_row has a_k = 1 */
-    int64_t m, n;             /* 1 <= m <= rows, 1 <= n <= columns of the table */
-    int64_t add;              /* 1: to what c holds (init is then not looked at) */
-    int64_t c_float;          /* 1: c is f32 where products are of bf16, too, as it has to be with `add` */
-    int64_t stream;           /* 1: whole vectors of c, which are aligned, go past the caches (cpu_stream.h) */
-    const void *const *ahead; /* (n_ahead, a multiple of CPU_AHEAD): lines to fetch while products are made */
+    int64_t a_k, b_k;              /* elements from one k to the next; by_row has a_k = 1 */
+    int64_t m, n;                  /* 1 <= m <= rows, 1 <= n <= columns of the table */
+    int64_t add;                   /* 1: to what c holds (init is then not looked at) */
+    int64_t c_float;               /* 1: c is f32 where products are of bf16, too, as it has to be with `add` */
+    int64_t stream;                /* 1: whole vectors of c, which are aligned, go past the caches (cpu_stream.h) */
+    const cpu_tile_finish *finish; /* NULL: sums are stored as they are. by_row, and only where products are of f32 */
+    const void *const *ahead;      /* (n_ahead, a multiple of CPU_AHEAD): lines to fetch while products are made */
     int64_t n_ahead;
 } cpu_tile;
 

@@ -28,10 +28,15 @@ TILE_INLINE vec tile_b(const float *b, int v, tile_kind kind, vec_part tail) {
     return kind.part && v == kind.vectors - 1 ? vec_load_part(b + v * VEC, tail) : vec_load(b + v * VEC);
 }
 
+/* Rows of B that the first-level cache is asked for ahead: panels are too long to stay there between two tiles. */
+#define TILE_B_AHEAD 16
+
 /* acc += A[:,k] B[k,:] */
 TILE_INLINE void tile_rank1(vec acc[][2], const cpu_tile *t, const float *a, const float *b, tile_kind kind,
                             vec_part tail) {
     vec bv[2];
+    TILE_UNROLL
+    for (int v = 0; v < kind.vectors; v++) __builtin_prefetch(b + TILE_B_AHEAD * t->b_k + v * VEC);
     TILE_UNROLL
     for (int v = 0; v < kind.vectors; v++) bv[v] = tile_b(b, v, kind, tail);
     TILE_UNROLL
@@ -67,6 +72,22 @@ TILE_INLINE void tile_sum(vec acc[][2], const cpu_tile *t, tile_kind kind, vec_p
     }
 }
 
+/* cpu_tile_finish: of one column of vectors at a time, whose scale and shift stay in registers. */
+TILE_INLINE void tile_finish(vec acc[][2], const cpu_tile *t, tile_kind kind, vec_part tail) {
+    const cpu_tile_finish *f = t->finish;
+    const vec lo = vec_set1(&f->lo), hi = vec_set1(&f->hi);
+    TILE_UNROLL
+    for (int v = 0; v < kind.vectors; v++) {
+        const vec scale = vec_load(f->scale + v * VEC), shift = vec_load(f->shift + v * VEC);
+        TILE_UNROLL
+        for (int i = 0; i < kind.m; i++) {
+            vec x = vec_fma(acc[i][v], scale, shift);
+            if (f->residual) x = vec_add(x, tile_b(f->residual + t->c_rows[i], v, kind, tail));
+            acc[i][v] = vec_clamp(x, lo, hi);
+        }
+    }
+}
+
 TILE_INLINE void tile_run(const cpu_tile *t, tile_kind kind) {
     vec acc[CPU_TILE_ROWS_MAX][2];
     if (!t->stream) {
@@ -86,13 +107,21 @@ TILE_INLINE void tile_run(const cpu_tile *t, tile_kind kind) {
         for (int i = 0; i < kind.m; i++) acc[i][v] = first;
     }
     tile_sum(acc, t, kind, tail);
+    if (t->add) {
+        TILE_UNROLL
+        for (int i = 0; i < kind.m; i++) {
+            const float *c = (const float *)t->c + t->c_rows[i];
+            TILE_UNROLL
+            for (int v = 0; v < kind.vectors; v++) acc[i][v] = vec_add(acc[i][v], tile_b(c, v, kind, tail));
+        }
+    }
+    if (!kind.by_column && t->finish) tile_finish(acc, t, kind, tail);
     TILE_UNROLL
     for (int i = 0; i < kind.m; i++) {
         float *c = (float *)t->c + t->c_rows[i];
         TILE_UNROLL
         for (int v = 0; v < kind.vectors; v++, c += VEC) {
             const int cut = kind.part && v == kind.vectors - 1;
-            if (t->add) acc[i][v] = vec_add(acc[i][v], cut ? vec_load_part(c, tail) : vec_load(c));
             if (cut)
                 vec_store_part(c, acc[i][v], tail);
             else if (t->stream)

@@ -212,6 +212,18 @@ PARAMS(update_params) {
     u32 unused;
 };
 
+    /* ---- guard.k ---- */
+
+#define GUARD_MOST 62
+
+PARAMS(guard_params) {
+    u64 x, y, veto[GUARD_MOST];
+    u32 mask[GUARD_MOST]; /* what of a veto's first word is looked at */
+    u32 wide[GUARD_MOST]; /* a veto has two words */
+    u32 idle[2];
+    u32 count, words; /* vetoes; of x, y and idle */
+};
+
     /* ---- resize.k ---- */
 
 #define RESIZE_NEAREST 0u
