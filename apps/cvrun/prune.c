@@ -75,7 +75,8 @@ static int32_t write_config(cvr_session *s, const pruning_run *p, const cvr_comp
     (void)snprintf(lr, sizeof lr, "%.9g", r->lr * p->lr_factor);
     if (p->epochs) instead[n++] = (cvr_setting){.section = "train", .key = "epochs", .value = epochs};
     if (p->epochs && first && r->lr > 0) instead[n++] = (cvr_setting){.section = "optim", .key = "lr", .value = lr};
-    return run_folder_begin(s, folder, instead, n, network, err);
+    CVR_TRY(run_folder_begin(s, folder, instead, n, network, err));
+    return run_folder_sync(folder, network, err);
 }
 
 /* Prunes the session's network into the folder of a step. */
