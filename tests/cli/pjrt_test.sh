@@ -44,7 +44,7 @@ if [ -z "$plugin" ]; then
   done_with pjrt_test
   exit
 fi
-on=(backend.name=pjrt "backend.plugin=$plugin" backend.fallback=error)
+on=(backend.name=pjrt "backend.plugin=$plugin" backend.pjrt_device=1 backend.fallback=error)
 long=(small.ini epochs=2 val.interval=0)
 run() { "$CVRUN" train "$@" >log.txt 2>&1 || { cat log.txt >&2; fail "train $*"; }; }
 run "${long[@]}" name=cpu
