@@ -70,7 +70,7 @@ enter() {
   rm -rf "$step"
   mkdir -p "$step"
   cp -r "$last" "$step/run" || die "$step/run: the run before it cannot be copied"
-  rm -f "$step"/run/weights/*.state* "$step"/run/.lock
+  rm -rf "$step"/run/weights/*.state* "$step"/run/.lock "$step"/run/pruning
 }
 
 # finish STEP SUFFIX STATUS: of the command
@@ -90,8 +90,7 @@ took() {
 split() { read -ra words <<<"${say[$1]}"; }
 
 # perform STEP SUFFIX SETTINGS...: where the step has begun to train it goes on, from its last checkpoint; else it begins anew. A run is
-# there from its config.ini on, which is written whole. Pruning always begins anew, as it may train several times, each
-# time after taking more away.
+# there from its config.ini on, which is written whole; pruning, which may train several times, knows from its first file on how far it came.
 perform() {
   local name=$1 suffix=$2 status=0 begun=$out/$1/run-$2
   shift 2
@@ -112,7 +111,7 @@ perform() {
 # trains STEP FOLDER: whether the run of a step has come to where it can be resumed
 trains() {
   case $1 in
-    prune) false ;;
+    prune) [ -f "$2/pruning/asked.txt" ] ;;
     distill) [ -f "$2/config.ini" ] && [ -f "$2/classes.txt" ] ;;
     *) [ -f "$2/weights/last.state" ] ;;
   esac
@@ -135,7 +134,12 @@ fi
 # side FILE NAME: the object "before" or "after" of a compress.json, in one line
 side() { tr -d '\n' <"$1" | sed -n "s/.*\"$2\": {\( *\"metrics\": {[^}]*}[^}]*\)}.*/\1/p"; }
 number() { sed -n "s/.*\"$2\": \([-0-9.e+]*\).*/\1/p" <<<"$1"; }
-metric() { sed -n 's/.*"metrics": {\([^}]*\)}.*/\1/p' <<<"$1" | tr ',' '\n' | grep -v '"loss' | head -n 1; }
+# metric SIDE: "NAME": VALUE of the one by which the task compares runs; the first of all where it was not measured
+metric() {
+  local all name
+  all=$(sed -n 's/.*"metrics": {\([^}]*\)}.*/\1/p' <<<"$1" | tr ',' '\n') name=$(sed -n 's/.*"metric": "\([^"]*\)".*/\1/p' <<<"$1")
+  grep -F "\"$name\": " <<<"$all" || grep -v '"loss' <<<"$all" | head -n 1
+}
 
 table() {
   local i of which first="" s m
@@ -144,7 +148,7 @@ table() {
     if [ "$i" -eq 0 ]; then of=${folders[1]:-}/compress.json which=before; fi
     [ -f "$of" ] || continue
     s=$(side "$of" $which)
-    m=$(metric "$s")
+    m=$(metric "$s") m=${m/null/nan}
     if [ -z "$first" ]; then
       printf '%-10s %10s %12s %10s %12s %12s %12s\n' "" "$(sed 's/.*"\(.*\)".*/\1/' <<<"$m")" parameters MMACs "weights, kB" "ms, batch 1" "ms, batch 32"
       first=1

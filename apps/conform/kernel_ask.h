@@ -25,4 +25,10 @@ int32_t verification_ask(verification *v, const cvr_threadpool *pool, bool prepa
 int32_t verification_ask_size(const verification *v, uint64_t (*ask)(const cvr_signature *), const char *what,
                               uint64_t *size, cvr_error *err);
 
+/* kernel_check.c: runs it on the launch, with its tensors between guard bytes, and takes nothing. */
+int32_t verification_run(const verification *v, cvr_error *err);
+/* kernel_idle.c: an update that says how it is told to do nothing (cvr/plugin/idle.h) is told so, with gradients that
+ * are no numbers; all that it mutates has to stay as it was. */
+int32_t verification_idle(verification *v, cvr_error *err);
+
 #endif

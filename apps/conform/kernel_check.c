@@ -63,6 +63,10 @@ static int32_t run(const verification *v, check_placement placement, int64_t in_
     return out ? kernel_results_take(out, v->bench, v->t->op->mutates, err) : CVR_OK;
 }
 
+int32_t verification_run(const verification *v, cvr_error *err) {
+    return run(v, CHECK_GUARD_BYTES, -1, NULL, err);
+}
+
 /* Once more in another way: the same bits. */
 static int32_t same_bits(const verification *v, check_placement placement, int64_t in_place, const kernel_results *want,
                          const char *what, cvr_error *err) {
@@ -180,6 +184,7 @@ static int32_t verify_all(verification *v, const kernel_results *meaning, const 
         CVR_TRY_OUT(same_bits(v, CHECK_GUARD_BYTES, -1, &have,
                               "the second time, though it is flagged CVR_KERNEL_DETERMINISTIC", err));
     if (v->t->desc->flags & CVR_KERNEL_DETERMINISTIC) CVR_TRY_OUT(check_in_place_bits(v, &have, err));
+    CVR_TRY_OUT(verification_idle(v, err));
     if (cvr_kernel_is_host(v->t->desc)) CVR_TRY_OUT(check_threads(v, &have, err));
     CVR_TRY_OUT(check_prepared(v, &have, err));
 out:

@@ -4,12 +4,20 @@
 
 #define MOST_NOTES 4096
 
+/* A note is a line, of two columns in files: what else would break it is a blank. */
+static char *one_line(const char *text) {
+    char *copy = cvr_strdup(text);
+    for (char *c = copy; c && *c; c++)
+        if (*c == '\n' || *c == '\t') *c = ' ';
+    return copy;
+}
+
 void compress_notes_take(void *notes, const char *what, const char *text) {
     compress_notes *to = notes;
     compress_note *more = to->n < MOST_NOTES ? cvr_grow(to->all, to->n, &to->capacity, sizeof *more) : NULL;
     if (!more) return;
     to->all = more;
-    more[to->n] = (compress_note){cvr_strdup(what), cvr_strdup(text)};
+    more[to->n] = (compress_note){one_line(what), one_line(text)};
     if (more[to->n].what && more[to->n].text) {
         to->n++;
         return;

@@ -27,6 +27,8 @@ int32_t measure_side(cvr_session *s, const char *folder, measured_side *to, cvr_
     CVR_TRY(cvr_session_cost_of(s, 1, &to->one, err));
     CVR_TRY(cvr_session_cost_of(s, MEASURED_MANY, &to->many, err));
     cvr_session_describe(s, &info);
+    const char *metric = cvr_config_get(cvr_session_config(s), "val", "metric", NULL);
+    (void)snprintf(to->metric, sizeof to->metric, "%s", metric && *metric ? metric : cvr_session_task(s)->best_metric);
     to->params = info.params;
     to->file_bytes = size_of_file(folder, "weights/best.safetensors");
     if (!to->file_bytes) to->file_bytes = size_of_file(folder, "weights/last.safetensors");
@@ -66,8 +68,10 @@ void measured_side_json(cvr_text *t, const char *name, const measured_side *s) {
         cvr_text_add_json(t, s->metrics.names[i]);
         cvr_text_add(t, isfinite(s->metrics.values[i]) ? ": %.9g" : ": null", s->metrics.values[i]);
     }
+    cvr_text_add(t, "},\n    \"metric\": ");
+    cvr_text_add_json(t, s->metric);
     cvr_text_add(t,
-                 "},\n    \"params\": %lld, \"macs\": %.0f, \"file_bytes\": %llu, \"planned_memory_bytes\": %llu,\n"
+                 ",\n    \"params\": %lld, \"macs\": %.0f, \"file_bytes\": %llu, \"planned_memory_bytes\": %llu,\n"
                  "    \"ms_batch1\": %.4f, \"ms_batch32\": %.4f, \"nodes\": %lld, \"int8_nodes\": %lld\n  }",
                  (long long)s->params, s->one.macs, (unsigned long long)s->file_bytes,
                  (unsigned long long)s->one.planned_bytes, 1e3 * s->one.seconds, 1e3 * s->many.seconds,

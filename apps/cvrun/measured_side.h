@@ -12,6 +12,7 @@ typedef struct measured_side {
     cvr_session_cost one, many;
     int64_t params;
     uint64_t file_bytes;
+    char metric[64]; /* the name of the one by which runs are compared */
 } measured_side;
 
 /* Evaluates the session's network, and times it; `folder`: the run whose weights it has. */

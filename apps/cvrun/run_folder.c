@@ -230,20 +230,24 @@ static int32_t on_open(const cvr_run_info *info, void **self, cvr_error *err) {
     return run_folder_begin(run.session, info->folder, NULL, 0, run.network, err);
 }
 
-static int32_t sync_file(const char *name, cvr_error *err) {
-    char *path = cvr_fs_join(run.folder, name);
+static int32_t sync_file(const char *folder, const char *name, cvr_error *err) {
+    char *path = cvr_fs_join(folder, name);
     const int32_t status = path ? cvr_fs_sync(path, false, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     cvr_free(path);
     return status;
+}
+
+int32_t run_folder_sync(const char *folder, const char *network, cvr_error *err) {
+    for (size_t i = 0; i < N_START_FILES; i++) CVR_TRY(sync_file(folder, start_files[i], err));
+    if (*network) CVR_TRY(sync_file(folder, network, err));
+    return cvr_fs_sync(folder, true, err);
 }
 
 /* The start of a run does not wait for the disk; the first checkpoint does. */
 static int32_t on_flush(void *self, cvr_error *err) {
     (void)self;
     if (run.synced) return CVR_OK;
-    for (size_t i = 0; i < N_START_FILES; i++) CVR_TRY(sync_file(start_files[i], err));
-    if (*run.network) CVR_TRY(sync_file(run.network, err));
-    CVR_TRY(cvr_fs_sync(run.folder, true, err));
+    CVR_TRY(run_folder_sync(run.folder, run.network, err));
     run.synced = true;
     return CVR_OK;
 }

@@ -27,5 +27,7 @@ const cvr_reporter_desc *run_folder_reporter(cvr_session *s);
 #define MOST_INSTEAD 32
 int32_t run_folder_begin(cvr_session *s, const char *folder, const cvr_setting *instead, size_t n, char network[64],
                          cvr_error *err);
+/* Waits until these files are on the disk. */
+int32_t run_folder_sync(const char *folder, const char *network, cvr_error *err);
 
 #endif

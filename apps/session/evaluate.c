@@ -118,7 +118,7 @@ static int32_t add_losses(loss_sums *l, const net_program *p, double loss, int64
     if (samples == 0) return CVR_OK;
     l->samples += samples;
     l->total += loss * (double)samples;
-    for (size_t i = 0; i < l->n; i++) l->each[i] += (double)p->losses[i] * (double)samples;
+    for (size_t i = 0; i < l->n; i++) l->each[i] += net_program_loss(p, i) * (double)samples;
     return CVR_OK;
 }
 

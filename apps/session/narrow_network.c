@@ -9,9 +9,9 @@ bool network_has_widths(const run_network *n) {
     return n->widths ? *n->widths : cvr_config_lines(n->settings->config, "widths", &lines) > 0;
 }
 
-static int32_t read_config(const run_network *n, cvr_channels *channels, cvr_error *err) {
+int32_t network_read_widths(cvr_config *c, cvr_channels *channels, cvr_error *err) {
     const cvr_setting *const *lines;
-    const size_t count = cvr_config_lines(n->settings->config, "widths", &lines);
+    const size_t count = cvr_config_lines(c, "widths", &lines);
     for (size_t i = 0; i < count; i++) {
         const int32_t status = cvr_channels_read(channels, lines[i]->value, err);
         if (status != CVR_OK) return lines[i]->file ? cvr_fail_at(err, lines[i]->file, lines[i]->line, status) : status;
@@ -43,7 +43,8 @@ int32_t network_trace(const run_network *n, const cvr_graph *g, traced_network *
     CVR_TRY_OUT(cvr_graph_trace(&out->graph, g, err));
     CVR_TRY_OUT(network_build(n, out->graph, err));
     CVR_TRY_OUT(cvr_channels_create(&out->channels, out->graph, err));
-    status = n->widths ? read_text(n->widths, out->channels, err) : read_config(n, out->channels, err);
+    status = n->widths ? read_text(n->widths, out->channels, err)
+                       : network_read_widths(n->settings->config, out->channels, err);
 out:
     if (status != CVR_OK) network_trace_free(out);
     return status;

@@ -166,25 +166,35 @@ int32_t net_program_run(net_program *p, const cvr_batch_view *batch, const net_s
         if (p->scalars[i] < 0) continue;
         if (scalar_fields[i].real) number = (float)*(const double *)(const void *)field;
         const void *bytes = scalar_fields[i].real ? (const void *)&number : field;
-        CVR_TRY(cvr_program_write(p->program, p->scalars[i], bytes, err));
+        CVR_TRY(cvr_program_begin_write(p->program, p->scalars[i], bytes, err));
     }
     for (size_t i = 0; i < MOST_PHASES; i++) {
         const int64_t updates = s->updates - (s->thawed_at ? s->thawed_at[i] : 0);
-        if (p->thaw_updates[i] >= 0) CVR_TRY(cvr_program_write(p->program, p->thaw_updates[i], &updates, err));
+        if (p->thaw_updates[i] >= 0) CVR_TRY(cvr_program_begin_write(p->program, p->thaw_updates[i], &updates, err));
     }
     return cvr_program_run(p->program, err);
 }
 
+int32_t net_program_begin_losses(net_program *p, cvr_error *err) {
+    if (p->total >= 0) CVR_TRY(cvr_program_begin_read(p->program, p->total, &p->sum, err));
+    for (size_t i = 0; i < p->n_losses; i++)
+        if (p->loss_slots[i] != p->total)
+            CVR_TRY(cvr_program_begin_read(p->program, p->loss_slots[i], &p->losses[i], err));
+    return CVR_OK;
+}
+
+double net_program_total(const net_program *p) {
+    return (double)p->sum;
+}
+
+double net_program_loss(const net_program *p, size_t i) {
+    return (double)(p->loss_slots[i] == p->total ? p->sum : p->losses[i]);
+}
+
 int32_t net_program_losses(net_program *p, double *total, cvr_error *err) {
-    float sum = 0;
-    if (p->total >= 0) CVR_TRY(cvr_program_read(p->program, p->total, &sum, err));
-    *total = (double)sum;
-    for (size_t i = 0; i < p->n_losses; i++) {
-        if (p->loss_slots[i] == p->total)
-            p->losses[i] = sum;
-        else
-            CVR_TRY(cvr_program_read(p->program, p->loss_slots[i], &p->losses[i], err));
-    }
+    CVR_TRY(net_program_begin_losses(p, err));
+    CVR_TRY(cvr_program_wait(p->program, err));
+    *total = net_program_total(p);
     return CVR_OK;
 }
 

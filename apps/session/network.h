@@ -68,7 +68,7 @@ typedef struct net_program {
     size_t n_results;
     const char **loss_names;
     int32_t *loss_slots;
-    float *losses; /* read by net_program_losses */
+    float sum, *losses; /* as they were read: the sum, and those that are not the sum */
     size_t n_losses;
     const void *begun; /* the batch whose inputs net_program_begin has begun to write; NULL: none */
 } net_program;
@@ -171,6 +171,8 @@ typedef struct traced_network {
 } traced_network;
 int32_t network_trace(const run_network *n, const cvr_graph *g, traced_network *out, cvr_error *err);
 void network_trace_free(traced_network *t);
+/* The lines of [widths]. */
+int32_t network_read_widths(cvr_config *c, cvr_channels *channels, cvr_error *err);
 
 /* masks.c: the masks of weights that are held at zero, and for training their use. */
 #define MASK_OF "%.190s_mask" /* of a parameter's name */
@@ -215,7 +217,11 @@ typedef struct net_scalars {
 int32_t net_program_begin(net_program *p, const cvr_batch_view *batch, cvr_error *err);
 /* Writes everything that the program reads, and runs it. `batch`: NULL where it reads none. */
 int32_t net_program_run(net_program *p, const cvr_batch_view *batch, const net_scalars *s, cvr_error *err);
-/* After a run: the sum of all losses; each by itself is then in p->losses. 0 where there are none. */
+/* After a run: begins to read the losses, which are there after the next wait: the sum, 0 where there are none, and
+ * each by itself. net_program_losses waits. */
+int32_t net_program_begin_losses(net_program *p, cvr_error *err);
+double net_program_total(const net_program *p);
+double net_program_loss(const net_program *p, size_t i);
 int32_t net_program_losses(net_program *p, double *total, cvr_error *err);
 /* A dense tensor of this type, without memory. */
 cvr_tensor net_tensor_of(const cvr_type *t);

@@ -110,7 +110,7 @@ typedef struct quant_settings {
     int64_t pictures, batch;
 } quant_settings;
 
-enum { DISTILL_AUTO, DISTILL_F32, DISTILL_BF16 };
+enum { DISTILL_AUTO, DISTILL_F32, DISTILL_BF16, DISTILL_INT8 };
 /* As distill_schema packs it; keys of the method join them. */
 typedef struct distill_settings {
     const char *teacher, *method, *layers, *model, *mean, *std;

@@ -20,10 +20,13 @@ typedef struct tuning {
     int32_t (*keep)(void *ctx, const void *lines, uint64_t n, cvr_error *err); /* told of every change */
     char choice[1001];                                                         /* the last that was asked for */
     bool changed, kept;
+    double written; /* when the cache folder's was */
 } tuning;
 /* Reads the cache folder's, then `lines` of a checkpoint. */
 void tuning_open(tuning *t, const char *lines, uint64_t n);
-/* Writes the cache folder's, where something has been added. */
+/* Writes the cache folder's, where something has been added. That is also done every few seconds while choices are
+ * made, as trying all that a network needs may take minutes, and whoever ends it then should not have to begin again.
+ */
 void tuning_close(tuning *t);
 
 #endif

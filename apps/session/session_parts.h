@@ -203,6 +203,11 @@ void weights_take_rows(const weights_rules *r, const cvr_store_entry *e, void *o
 /* weights_cast.c: n numbers of a file's type as f32 or i64; false where there is no way from one to the other. */
 bool weights_cast(uint32_t to, void *out, uint32_t from, const void *in, int64_t n);
 
+/* weights_masks.c: an error where a mask has other elements than 0 and 1; */
+int32_t weights_check_mask(const cvr_weight *w, cvr_error *err);
+/* and an entry that was written already: what its mask has as 0 becomes 0. */
+int32_t weights_fold_mask(cvr_store *store, size_t i, const cvr_weight *w, cvr_error *err);
+
 /* Whether n numbers hold neither NaN nor infinity. */
 bool weights_finite(uint32_t dtype, const void *data, int64_t n);
 

@@ -318,8 +318,11 @@ static const cvr_attr_desc *const distill_keys[] = {
     CVR_ATTR(INT, "img_size", "0",
              "side of the pictures that the teacher sees; 0: as its run folder says, or as the student",
              CVR_ATTR_BETWEEN(0, 65500)),
-    CVR_ATTR(CHOICE, "precision", "auto", "what the teacher computes with; auto: as backend.precision",
-             .choices = "auto|f32|bf16"),
+    CVR_ATTR(
+        CHOICE, "precision", "auto",
+        "what the teacher computes with; auto: as backend.precision, or with integers where it was quantised; int8: it "
+        "must be a run that `cvrun quantize` made",
+        .choices = "auto|f32|bf16|int8"),
     CVR_ATTR(STRING, "sha256", "",
              "of the teacher's weights; written when training starts: a run goes on with no other teacher"),
 };

@@ -27,16 +27,15 @@ static void clear_losses(step_losses *l) {
     for (size_t i = 0; i < l->n; i++) l->each[i] = 0;
 }
 
-static int32_t add_losses(step_losses *l, net_program *p, double share, cvr_error *err) {
-    double total;
-    CVR_TRY(net_program_losses(p, &total, err));
-    l->total += share * total;
+/* Of a run whose losses have been read. */
+static int32_t add_losses(step_losses *l, const net_program *p, double share, cvr_error *err) {
+    l->total += share * net_program_total(p);
     if (p->n_losses < 2) return CVR_OK;
     if (!l->each) l->each = cvr_calloc(p->n_losses, sizeof *l->each);
     if (!l->each) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     l->n = p->n_losses;
     l->names = p->loss_names;
-    for (size_t i = 0; i < l->n; i++) l->each[i] += share * (double)p->losses[i];
+    for (size_t i = 0; i < l->n; i++) l->each[i] += share * net_program_loss(p, i);
     return CVR_OK;
 }
 
@@ -75,6 +74,8 @@ static int32_t run_part(cvr_session *s, const cvr_batch *b, int64_t first, int64
     CVR_TRY(cut(s, &b->view, first, n, &part, err));
     CVR_TRY(network_program(&s->net, &key, &p, err));
     CVR_TRY(net_program_run(p, &part, &scalars, err));
+    CVR_TRY(net_program_begin_losses(p, err));
+    CVR_TRY(cvr_program_wait(p->program, err));
     return add_losses(&s->losses, p, share, err);
 }
 
@@ -94,11 +95,11 @@ static int32_t step_in_parts(cvr_session *s, const cvr_batch *b, const net_scala
     if (s->vetoed) return CVR_OK;
     CVR_TRY(network_program(&s->net, &apply, &p, err));
     CVR_TRY(net_program_run(p, NULL, at, err));
-    s->vetoed = cvr_program_vetoed(p->program);
+    CVR_TRY(cvr_program_vetoed(p->program, &s->vetoed, err));
     return loss_scale_look(s, p, err);
 }
 
-/* The step is under way, and its losses will be waited for: the next batch can go up meanwhile. */
+/* The step is under way, and will be waited for: the next batch can go up meanwhile. */
 static int32_t begin_next(cvr_session *s, cvr_error *err) {
     cvr_batch next;
     if (!s->ahead || !split_peek(s->ahead, &next)) return CVR_OK;
@@ -106,12 +107,20 @@ static int32_t begin_next(cvr_session *s, cvr_error *err) {
     return network_begin_batch(&s->net, &key, &next.view, err);
 }
 
-/* When this returns, the next batch is no longer read. */
-static int32_t losses_and_next(cvr_session *s, net_program *p, cvr_error *err) {
-    const int32_t begun = begin_next(s, err), status = begun == CVR_OK ? add_losses(&s->losses, p, 1, err) : begun;
-    if (!s->ahead) return status;
+static int32_t next_and_results(cvr_session *s, net_program *p, cvr_error *err) {
+    CVR_TRY(begin_next(s, err));
+    CVR_TRY(net_program_begin_losses(p, err));
+    return cvr_program_vetoed(p->program, &s->vetoed, err);
+}
+
+/* What is left when the step has been started: one wait, for all that is read of it and for the upload of the next
+ * batch, which is no longer read when this returns, also after a failure. */
+static int32_t end_step(cvr_session *s, net_program *p, cvr_error *err) {
+    const int32_t status = next_and_results(s, p, err);
     const int32_t waited = cvr_program_wait(p->program, status == CVR_OK ? err : NULL);
-    return status == CVR_OK ? waited : status;
+    CVR_TRY(status == CVR_OK ? waited : status);
+    CVR_TRY(add_losses(&s->losses, p, 1, err));
+    return loss_scale_look(s, p, err);
 }
 
 int32_t session_train_step(cvr_session *s, const cvr_batch *b, const net_scalars *at, cvr_error *err) {
@@ -121,9 +130,7 @@ int32_t session_train_step(cvr_session *s, const cvr_batch *b, const net_scalars
     if (s->set.train->grad_accum > 1) return step_in_parts(s, b, at, err);
     CVR_TRY(network_program(&s->net, &key, &p, err));
     CVR_TRY(net_program_run(p, &b->view, at, err));
-    s->vetoed = cvr_program_vetoed(p->program);
-    CVR_TRY(loss_scale_look(s, p, err));
-    return losses_and_next(s, p, err);
+    return end_step(s, p, err);
 }
 
 int32_t session_eval_step(cvr_session *s, int64_t purpose, const cvr_batch *b, net_program **p, double *loss,

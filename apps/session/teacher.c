@@ -130,14 +130,27 @@ static int32_t check_file(teacher *t, const cvr_session *s, cvr_error *err) {
     return CVR_OK;
 }
 
+/* Scales of activations come from pictures of a run's data, which quantising it looks at. */
+static int32_t check_precision(const teacher *t, const cvr_session *s, cvr_error *err) {
+    const int64_t asked = s->set.distill->precision;
+    const char *by = t->set.compressed->by;
+    if (!*by && asked == DISTILL_INT8)
+        return cvr_fail(err, CVR_ERR_USAGE,
+                        "distill.precision = int8: this teacher has no scales for integers; make it some by cvrun "
+                        "quantize %.300s, and say distill.teacher=%.300s-quantized",
+                        t->set.run_folder ? t->set.run_folder : "RUN_DIR",
+                        t->set.run_folder ? t->set.run_folder : "RUN_DIR");
+    if (*by && (asked == DISTILL_BF16 || asked == DISTILL_F32))
+        return cvr_fail(err, CVR_ERR_USAGE,
+                        "distill.precision: `%s` has made integers of this teacher, and what it left as it was is in "
+                        "f32; leave it out, or take the run that it was made of",
+                        by);
+    return CVR_OK;
+}
+
 static int32_t open_compressed(teacher *t, const cvr_session *s, cvr_error *err) {
-    if (!*t->set.compressed->by) return CVR_OK;
-    if (s->set.distill->precision == DISTILL_BF16)
-        return blame(s, "precision",
-                     cvr_fail(err, CVR_ERR_USAGE, "distill.precision: what `%s` left as it was is in f32; leave it out",
-                              t->set.compressed->by),
-                     err);
-    return compressed_open(&t->set, s->plugins, &t->rewriting, &t->plan, err);
+    CVR_TRY(blame(s, "precision", check_precision(t, s, err), err));
+    return *t->set.compressed->by ? compressed_open(&t->set, s->plugins, &t->rewriting, &t->plan, err) : CVR_OK;
 }
 
 static int32_t open_teacher(teacher *t, const cvr_session *s, cvr_error *err) {

@@ -98,28 +98,68 @@ static int32_t refuse_put(const cvr_io *io, const char *name, uint32_t role, cvr
 
 /* ---- the network ---- */
 
-static int32_t build_network(distilling *d, cvr_error *err) {
+/* Outputs of the graph keep hold of the teacher's results while passes or narrowing put others in their place. */
+static const char *held_name(const distilling *d, uint32_t i, char name[80]) {
+    (void)snprintf(name, 80, TEACHER " %s", d->names[i]);
+    return name;
+}
+
+static int32_t hold_results(const distilling *d, cvr_graph *g, cvr_error *err) {
+    char name[80];
+    for (uint32_t i = 0; i < d->n_results; i++)
+        if (cvr_graph_output_value(g, held_name(d, i, name)) == CVR_NONE)
+            CVR_TRY(cvr_graph_output(g, name, d->results[i].value, err));
+    return CVR_OK;
+}
+
+static void take_held(distilling *d) {
+    char name[80];
+    for (uint32_t i = 0; i < d->n_results; i++)
+        d->results[i].value = cvr_graph_output_value(d->graph, held_name(d, i, name));
+}
+
+static int32_t build_model(distilling *d, cvr_error *err) {
     const teacher *t = d->net->teacher;
+    return model_build(&t->set, t->n_classes, t->set.model->in_channels, d->graph, &d->io, err);
+}
+
+/* A teacher that was pruned: as its model builds it on a trace, and then without the channels that [widths] leaves out,
+ * as narrow_network.c has it for the student. */
+static int32_t build_narrow(distilling *d, cvr_error *err) {
+    cvr_graph *whole = d->graph;
+    traced_network t = {0};
+    int32_t status;
+    CVR_TRY_OUT(cvr_graph_trace(&t.graph, whole, err));
+    d->graph = t.graph;
+    status = build_model(d, err);
+    d->graph = whole;
+    CVR_TRY_OUT(status);
+    CVR_TRY_OUT(hold_results(d, t.graph, err));
+    CVR_TRY_OUT(cvr_channels_create(&t.channels, t.graph, err));
+    CVR_TRY_OUT(network_read_widths(d->net->teacher->set.config, t.channels, err));
+    CVR_TRY_OUT(cvr_graph_narrow(whole, t.graph, t.channels, err));
+    take_held(d);
+out:
+    network_trace_free(&t);
+    return status;
+}
+
+static int32_t build_network(distilling *d, cvr_error *err) {
     const cvr_setting *const *widths;
-    if (cvr_config_lines(t->set.config, "widths", &widths) > 0)
-        return cvr_fail(err, CVR_ERR_USAGE, "distill.teacher: this run was pruned; take the one that it was made of");
-    CVR_TRY(model_build(&t->set, t->n_classes, t->set.model->in_channels, d->graph, &d->io, err));
+    const bool pruned = cvr_config_lines(d->net->teacher->set.config, "widths", &widths) > 0;
+    CVR_TRY(pruned ? build_narrow(d, err) : build_model(d, err));
     return d->n_results ? CVR_OK : cvr_fail(err, CVR_ERR_PLUGIN, "the teacher gives no result");
 }
 
 /* A quantised teacher: the network of its plan takes the model's place. Its passes look at the network by itself, with
- * the picture as its input; outputs keep hold of the results meanwhile. */
+ * the picture as its input. */
 static int32_t rewrite(distilling *d, cvr_error *err) {
     const teacher *t = d->net->teacher;
     const cvr_value before = cvr_graph_input_value(d->graph, "image");
-    char names[MOST_RESULTS][80];
     CVR_TRY(cvr_graph_stand_in(d->graph, "image", d->picture, err));
-    for (uint32_t i = 0; i < d->n_results; i++) {
-        (void)snprintf(names[i], sizeof names[i], TEACHER " %s", d->names[i]);
-        CVR_TRY(cvr_graph_output(d->graph, names[i], d->results[i].value, err));
-    }
+    CVR_TRY(hold_results(d, d->graph, err));
     CVR_TRY(graph_rewrite(&t->rewriting, &t->set, d->graph, err));
-    for (uint32_t i = 0; i < d->n_results; i++) d->results[i].value = cvr_graph_output_value(d->graph, names[i]);
+    take_held(d);
     return cvr_graph_stand_in(d->graph, "image", before, err);
 }
 

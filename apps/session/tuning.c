@@ -1,8 +1,10 @@
 /* "cvr.host.tuning/1": choices that were made by timing, kept so that a run that goes on makes them again. */
 #include "services.h"
+#include <math.h>
 
 #define TUNING_FILE "tuning"
 #define LONGEST 1000u
+#define WRITTEN_EVERY 5.0 /* seconds */
 
 static bool is_text(const char *s) {
     const size_t n = s ? strlen(s) : 0;
@@ -37,6 +39,15 @@ static void drop_line(tuning *t, const char *line) {
     t->lines.n -= n;
 }
 
+static void write_cached(tuning *t) {
+    cvr_error err = CVR_ERROR_INIT;
+    if (!t->changed) return;
+    const bool good = cache_put(TUNING_FILE, t->lines.s, t->lines.n, &err) == CVR_OK;
+    if (!good) cvr_log(CVR_LOG_WARNING, "choices by timing were not kept: %s", err.message);
+    t->changed = false;
+    t->written = good ? cvr_now() : HUGE_VAL; /* said once, and at the end */
+}
+
 static int32_t tuning_put(const cvr_tuning_service *s, const char *key, const char *choice, cvr_error *err) {
     tuning *t = s->ctx;
     if (!is_text(key) || !is_text(choice))
@@ -47,6 +58,7 @@ static int32_t tuning_put(const cvr_tuning_service *s, const char *key, const ch
     cvr_text_add(&t->lines, "%s\t%s\n", key, choice);
     if (t->lines.failed) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     t->changed = true;
+    if (cvr_now() - t->written > WRITTEN_EVERY) write_cached(t);
     return keep_all(t, err);
 }
 
@@ -72,15 +84,13 @@ static void *take(void *ctx, uint64_t n) {
 void tuning_open(tuning *t, const char *lines, uint64_t n) {
     char *cached = NULL;
     uint64_t bytes;
-    *t = (tuning){.service = {sizeof t->service, t, tuning_get, tuning_put}};
+    *t = (tuning){.service = {sizeof t->service, t, tuning_get, tuning_put}, .written = cvr_now()};
     if (cache_get(TUNING_FILE, take, &cached, &bytes, NULL) == CVR_OK && cached) add_lines(t, cached, bytes);
     cvr_free(cached);
     if (lines) add_lines(t, lines, n);
 }
 
 void tuning_close(tuning *t) {
-    cvr_error err = CVR_ERROR_INIT;
-    if (t->changed && cache_put(TUNING_FILE, t->lines.s, t->lines.n, &err) != CVR_OK)
-        cvr_log(CVR_LOG_WARNING, "choices by timing were not kept: %s", err.message);
+    write_cached(t);
     cvr_text_clear(&t->lines);
 }

@@ -166,25 +166,6 @@ out:
     return status;
 }
 
-/* The entry was written already: what the mask has as 0 becomes 0. */
-static int32_t fold_mask(loading *l, size_t i, const cvr_weight *w, cvr_error *err) {
-    const cvr_store_entry *e = cvr_store_get(l->store, i);
-    const int64_t n = cvr_numel(e->type.rank, e->type.shape);
-    float *values = cvr_alloc_aligned(e->bytes + 8, 64), *mask = cvr_alloc_aligned(e->bytes + 8, 64);
-    int32_t status;
-    if (!values || !mask) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
-    CVR_TRY_OUT(cvr_store_read(l->store, i, values, err));
-    weights_cast(CVR_F32, mask, w->dtype, w->data, n);
-    for (int64_t k = 0; k < n; k++) values[k] *= mask[k];
-    CVR_TRY_OUT(cvr_store_write(l->store, i, values, err));
-    const int64_t average = cvr_store_average(l->store, i);
-    if (average >= 0) CVR_TRY_OUT(cvr_store_write(l->store, (size_t)average, values, err));
-out:
-    cvr_free(values);
-    cvr_free(mask);
-    return status;
-}
-
 static bool fits_entry(const loading *l, const cvr_weight *w, const cvr_store_entry *e) {
     if (w->rank == e->type.rank && memcmp(w->shape, e->type.shape, w->rank * sizeof *w->shape) == 0) return true;
     return l->aliases && weights_fit_another(&e->type, w->rank, w->shape);
@@ -193,14 +174,23 @@ static bool fits_entry(const loading *l, const cvr_weight *w, const cvr_store_en
 /* In each pass: a mask has the shape of what it masks. */
 static int32_t on_mask(loading *l, size_t i, const cvr_weight *w, cvr_error *err) {
     const cvr_store_entry *e = cvr_store_get(l->store, i);
-    if (l->masking) return l->fates[i] == FATE_NEW ? CVR_OK : fold_mask(l, i, w, err);
+    if (l->masking) return l->fates[i] == FATE_NEW ? CVR_OK : weights_fold_mask(l->store, i, w, err);
     l->masks = true;
     const bool fits = fits_entry(l, w, e) && weights_cast(CVR_F32, NULL, w->dtype, NULL, 0);
     if (!fits && is_head(e) && l->rules->head != WEIGHTS_HEAD_KEEP)
         l->head_is_new = true;
     else if (!fits && !l->writing)
         misshapen(l, w, e);
-    return CVR_OK;
+    return fits && !l->writing ? weights_check_mask(w, err) : CVR_OK;
+}
+
+/* Whether it is a mask that the network itself has (masks.c): NAME_mask beside NAME. */
+static bool is_own_mask(const loading *l, const cvr_weight *w, const cvr_store_entry *e) {
+    const char *const name = w->name + l->prefix;
+    bool mask;
+    const size_t n = pruned_length(name, &mask);
+    const int64_t of = mask && e->role == CVR_STORE_BUFFER ? find_named(l, name, n) : -1;
+    return of >= 0 && fits_entry(l, w, cvr_store_get(l->store, (size_t)of));
 }
 
 /* NAME and NAME_orig, say: one of them would have the other's fate. Another network's head may have more layers than
@@ -260,7 +250,7 @@ static int32_t on_weight(void *ctx, const cvr_weight *w, cvr_error *err) {
     else if (!fits || !casts)
         misshapen(l, w, e);
     l->fates[i] = w->dtype == e->type.dtype ? FATE_LOADED : FATE_CAST;
-    return CVR_OK;
+    return fits && casts && is_own_mask(l, w, e) ? weights_check_mask(w, err) : CVR_OK;
 }
 
 /* What stands on a backbone: a file of a classifier's weights has the backbone alone. */

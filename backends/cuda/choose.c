@@ -74,23 +74,20 @@ static void take(const library_opened *l, library_offer *offer, uint32_t which, 
     offer->n = 0;
 }
 
-static uint32_t find(const library_offer *offer, const char *name) {
-    uint32_t i = 0;
-    while (i < offer->n && strcmp(offer->candidates[i].name, name) != 0) i++;
-    return i;
-}
-
-/* The kept choice. 0 where there is none, or the library offers it no more. */
-static int take_kept(const library_opened *l, const char *key, library_offer *offer, library_choice *out) {
+/* The kept choice, which alone is made. *taken: 0 where there is none, or the library offers it no more. */
+static int32_t take_kept(const library_opened *l, const library_node *node, const char *key, library_choice *out,
+                         int *taken, cvr_error *err) {
     const cvr_tuning_service *s = tuning_of(l);
     const char *choice = s ? s->get(s, key) : NULL;
-    if (!choice) return 0;
-    const int own = strcmp(choice, OWN) == 0;
-    const uint32_t which = own ? offer->n : find(offer, choice);
-    if (!own && which == offer->n) return 0;
-    if (own) (void)snprintf(out->reason, sizeof out->reason, "the device kernel was chosen by an earlier trial");
-    take(l, offer, which, out);
-    return 1;
+    library_offer offer = {.n = 0};
+    *taken = choice && strcmp(choice, OWN) == 0;
+    if (*taken) (void)snprintf(out->reason, sizeof out->reason, "the device kernel was chosen by an earlier trial");
+    if (!choice || *taken) return CVR_OK;
+    const library_node one = {node->op, node->sig, choice};
+    const int32_t status = l->library->offer(l->self, &one, &offer, err);
+    *taken = status == CVR_OK && offer.n;
+    take(l, &offer, *taken ? 0 : offer.n, out);
+    return status;
 }
 
 /* ---- the trial ---- */
@@ -195,7 +192,11 @@ static int32_t take_best(const library_opened *l, const library_node *node, cons
 int32_t library_choose(const library_opened *l, const library_node *node, library_choice *out, cvr_error *err) {
     library_offer offer = {.n = 0};
     char key[1000];
+    int taken;
     *out = (library_choice){.candidate = {.plan = NULL}};
+    tuning_key(l, node, key);
+    CVR_TRY(take_kept(l, node, key, out, &taken, err));
+    if (taken) return CVR_OK;
     const int32_t status = l->library->offer(l->self, node, &offer, err);
     if (status != CVR_OK) {
         take(l, &offer, offer.n, out);
@@ -206,8 +207,6 @@ int32_t library_choose(const library_opened *l, const library_node *node, librar
                        offer.refused, *offer.reason ? ", the last: " : "", offer.reason);
         return CVR_OK;
     }
-    tuning_key(l, node, key);
-    if (take_kept(l, key, &offer, out)) return CVR_OK;
     if (l->place->lab) return take_best(l, node, key, &offer, out, err);
     take(l, &offer, 0, out);
     return CVR_OK;

@@ -124,17 +124,39 @@ static int32_t widen_weight(const cudnn_form *f, const cvr_kernel_args *a, const
     return library_cast(&made, a->outputs[0], r, err);
 }
 
+/* The same of a padded one, which lies at vectors[1]: what it has of the channels that are not there is left out. */
+static int32_t widen_padded_weight(const cudnn_form *f, const cvr_kernel_args *a, const cvr_recorder *r,
+                                   cvr_error *err) {
+    cvr_tensor made = *a->outputs[0];
+    made.dtype = a->inputs[0]->dtype;
+    made.data = (char *)a->workspace + f->vectors[0];
+    cvr_tensor padded = form_padded(&made);
+    padded.data = (char *)a->workspace + f->vectors[1];
+    CVR_TRY(library_fit_channels(&padded, &made, r, err));
+    return library_cast(&made, a->outputs[0], r, err);
+}
+
+static uint32_t backward_weight_pads(const cvr_signature *sig) {
+    return form_reads_picture(sig->inputs[0], sig->outputs[0]) && sig->outputs[0]->dtype == CVR_F32 ? 1 : 0;
+}
+
 static void backward_weight_form(const cvr_signature *sig, cudnn_form *f) {
     const uint32_t dtype = sig->inputs[0]->dtype;
     const uint32_t x = form_input(f, sig, 0, dtype), grad = form_input(f, sig, 1, dtype);
     const int widens = sig->outputs[0]->dtype != dtype;
-    const uint32_t dweight =
-        widens ? form_scratch_like(f, sig->outputs[0], dtype, &f->vectors[0]) : form_output(f, sig, 0);
+    uint32_t dweight;
+    if (f->pads) {
+        f->vectors[0] = form_scratch(f, (uint64_t)cvr_numel(4, sig->outputs[0]->shape) * cvr_dtype_size(dtype));
+        dweight = form_scratch_padded(f, sig->outputs[0], dtype, &f->vectors[1]);
+        f->after = widen_padded_weight;
+    } else {
+        dweight = widens ? form_scratch_like(f, sig->outputs[0], dtype, &f->vectors[0]) : form_output(f, sig, 0);
+        if (widens) f->after = widen_weight;
+    }
     form_conv(f, CUDNN_CONV_WEIGHT, &((const cvr_conv2d_backward_weight_attrs *)sig->attrs)->conv, x, dweight, grad);
-    if (widens) f->after = widen_weight;
 }
 
-#define CONV_OP(name_, attrs_, takes_, ...)                                                                            \
+#define CONV_OP(name_, attrs_, takes_, pads_, ...)                                                                     \
     {                                                                                                                  \
         .op = {.op = name_,                                                                                            \
                .library = &cudnn_library,                                                                              \
@@ -142,15 +164,16 @@ static void backward_weight_form(const cvr_signature *sig, cudnn_form *f) {
                .takes = takes_,                                                                                        \
                .plain = library_plain,                                                                                 \
                .plain_workspace = library_plain_workspace},                                                            \
-        .forms = {                                                                                                     \
+        .pads = pads_, .forms = {                                                                                      \
             __VA_ARGS__                                                                                                \
         }                                                                                                              \
     }
 
 const cudnn_op cudnn_conv_ops[CUDNN_CONV_OPS] = {
-    CONV_OP("conv2d", cvr_conv2d_attrs, conv2d_takes, conv2d_bias_form, conv2d_form),
-    CONV_OP("conv2d_backward_input", cvr_conv2d_backward_input_attrs, backward_input_takes, backward_input_form),
-    CONV_OP("conv2d_backward_weight", cvr_conv2d_backward_weight_attrs, backward_weight_takes, backward_weight_form),
-    CONV_OP("conv_transpose2d", cvr_conv_transpose2d_attrs, transpose_takes, transpose_bias_form, transpose_form),
-    CONV_OP("conv_transpose2d_backward_input", cvr_conv2d_backward_input_attrs, transpose_backward_input_takes,
+    CONV_OP("conv2d", cvr_conv2d_attrs, conv2d_takes, form_pads_both, conv2d_bias_form, conv2d_form),
+    CONV_OP("conv2d_backward_input", cvr_conv2d_backward_input_attrs, backward_input_takes, NULL, backward_input_form),
+    CONV_OP("conv2d_backward_weight", cvr_conv2d_backward_weight_attrs, backward_weight_takes, backward_weight_pads,
+            backward_weight_form),
+    CONV_OP("conv_transpose2d", cvr_conv_transpose2d_attrs, transpose_takes, NULL, transpose_bias_form, transpose_form),
+    CONV_OP("conv_transpose2d_backward_input", cvr_conv2d_backward_input_attrs, transpose_backward_input_takes, NULL,
             transpose_backward_input_form)};

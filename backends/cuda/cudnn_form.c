@@ -22,12 +22,14 @@ static uint32_t add(cudnn_form *f, const cvr_tensor *t, uint32_t dtype, uint32_t
 
 uint32_t form_input(cudnn_form *f, const cvr_signature *sig, uint32_t i, uint32_t dtype) {
     const cvr_tensor *t = sig->inputs[i];
-    if (t->dtype == dtype) return add(f, t, dtype, CUDNN_AT_INPUT, i);
-    const uint64_t at = form_scratch(f, bytes_of(t, dtype));
-    f->casts[f->n_casts].input = i;
-    f->casts[f->n_casts].dtype = dtype;
-    f->casts[f->n_casts++].at = at;
-    return add(f, t, dtype, CUDNN_AT_SCRATCH, at);
+    const int pads = f->pads >> i & 1;
+    if (t->dtype == dtype && !pads) return add(f, t, dtype, CUDNN_AT_INPUT, i);
+    const uint64_t at = t->dtype == dtype ? 0 : form_scratch(f, bytes_of(t, dtype));
+    const uint32_t k = f->n_casts++;
+    f->casts[k].input = i;
+    f->casts[k].dtype = dtype;
+    f->casts[k].at = at;
+    return pads ? form_scratch_padded(f, t, dtype, &f->casts[k].padded) : add(f, t, dtype, CUDNN_AT_SCRATCH, at);
 }
 
 uint32_t form_output(cudnn_form *f, const cvr_signature *sig, uint32_t i) {
@@ -37,6 +39,27 @@ uint32_t form_output(cudnn_form *f, const cvr_signature *sig, uint32_t i) {
 uint32_t form_scratch_like(cudnn_form *f, const cvr_tensor *t, uint32_t dtype, uint64_t *at) {
     *at = form_scratch(f, bytes_of(t, dtype));
     return add(f, t, dtype, CUDNN_AT_SCRATCH, *at);
+}
+
+int form_reads_picture(const cvr_tensor *x, const cvr_tensor *weight) {
+    const int64_t channels = x->shape[1];
+    return x->dtype != CVR_F32 && channels == weight->shape[1] && channels < CUDNN_FORM_CHANNELS &&
+           cvr_numel(4, x->shape) / channels <= INT32_MAX / CUDNN_FORM_CHANNELS;
+}
+
+uint32_t form_pads_both(const cvr_signature *sig) {
+    return form_reads_picture(sig->inputs[0], sig->inputs[1]) ? 3 : 0;
+}
+
+cvr_tensor form_padded(const cvr_tensor *t) {
+    cvr_tensor padded = *t;
+    padded.shape[1] = padded.pixel_stride = CUDNN_FORM_CHANNELS;
+    return padded;
+}
+
+uint32_t form_scratch_padded(cudnn_form *f, const cvr_tensor *t, uint32_t dtype, uint64_t *at) {
+    const cvr_tensor padded = form_padded(t);
+    return form_scratch_like(f, &padded, dtype, at);
 }
 
 uint32_t form_passing(cudnn_form *f, const cvr_tensor *t) {

@@ -8,7 +8,8 @@
 
 /* So many bytes of the workspace; where they begin. */
 uint64_t form_scratch(cudnn_form *f, uint64_t bytes);
-/* Input i, cast to `dtype` before where it is of another type. A vector (C) stands for (1, C, 1, 1). */
+/* Input i, cast to `dtype` before where it is of another type, and padded where the form pads it. A vector (C) stands
+ * for (1, C, 1, 1). */
 uint32_t form_input(cudnn_form *f, const cvr_signature *sig, uint32_t i, uint32_t dtype);
 /* Output i, in its own type. */
 uint32_t form_output(cudnn_form *f, const cvr_signature *sig, uint32_t i);
@@ -35,6 +36,16 @@ static inline void form_conv(cudnn_form *f, uint32_t kind, const cvr_conv2d_attr
 /* Whether cuDNN computes a convolution of x to y with this weight as the op means it; else the reason. */
 int32_t form_takes_conv(const cvr_conv2d_attrs *attrs, const cvr_tensor *x, const cvr_tensor *weight,
                         const cvr_tensor *y, cvr_error *reason);
+
+/* For `pads`: whether a convolution without groups reads a picture of 16 bits with fewer than CUDNN_FORM_CHANNELS
+ * channels. */
+int form_reads_picture(const cvr_tensor *x, const cvr_tensor *weight);
+/* Inputs 0 and 1 where they are such a picture and its weight. */
+uint32_t form_pads_both(const cvr_signature *sig);
+/* A tensor of the same pixels with CUDNN_FORM_CHANNELS channels. */
+cvr_tensor form_padded(const cvr_tensor *t);
+/* That one in the workspace, in `dtype`; *at is where. */
+uint32_t form_scratch_padded(cudnn_form *f, const cvr_tensor *t, uint32_t dtype, uint64_t *at);
 
 /* The input that may be absent. */
 static inline const cvr_tensor *form_optional(const cvr_signature *sig, uint32_t i) {

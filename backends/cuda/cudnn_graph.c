@@ -126,13 +126,20 @@ static int32_t make_conv(const cudnn_target *t, const cudnn_step *s, const cudnn
 
 static int32_t make_pointwise(const cudnn_target *t, const cudnn_step *s, const cudnnBackendDescriptor_t *of,
                               cudnn_owned *owned, cudnnBackendDescriptor_t *out, cvr_error *err) {
-    const int two = s->tensors[1] != NO_TENSOR;
+    const int two = s->tensors[1] != NO_TENSOR, backward = s->mode == CUDNN_POINTWISE_RELU_BWD;
     const double upper = (double)s->upper;
     cudnnBackendDescriptor_t pointwise;
     CVR_TRY(CUDNN_MAKE(t, owned, CUDNN_BACKEND_POINTWISE_DESCRIPTOR, &pointwise, err,
                        {CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &s->mode},
                        {CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &in_f32},
                        {CUDNN_ATTR_POINTWISE_RELU_UPPER_CLIP, CUDNN_TYPE_DOUBLE, s->upper > 0, &upper}));
+    if (backward)
+        return CUDNN_MAKE(
+            t, owned, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, out, err,
+            {CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &pointwise},
+            {CUDNN_ATTR_OPERATION_POINTWISE_DYDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &of[s->tensors[0]]},
+            {CUDNN_ATTR_OPERATION_POINTWISE_XDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &of[s->tensors[1]]},
+            {CUDNN_ATTR_OPERATION_POINTWISE_DXDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &of[s->tensors[2]]});
     return CUDNN_MAKE(
         t, owned, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, out, err,
         {CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &pointwise},
@@ -152,13 +159,25 @@ static int32_t make_stats(const cudnn_target *t, const cudnn_step *s, const cudn
                       {CUDNN_ATTR_OPERATION_GENSTATS_SQSUMDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &of[s->tensors[2]]});
 }
 
+static int32_t make_sum(const cudnn_target *t, const cudnn_step *s, const cudnnBackendDescriptor_t *of,
+                        cudnn_owned *owned, cudnnBackendDescriptor_t *out, cvr_error *err) {
+    const cudnnReduceTensorOp_t add = CUDNN_REDUCE_TENSOR_ADD;
+    const bool same_bits = true;
+    cudnnBackendDescriptor_t sum;
+    CVR_TRY(CUDNN_MAKE(t, owned, CUDNN_BACKEND_REDUCTION_DESCRIPTOR, &sum, err,
+                       {CUDNN_ATTR_REDUCTION_OPERATOR, CUDNN_TYPE_REDUCTION_OPERATOR_TYPE, 1, &add},
+                       {CUDNN_ATTR_REDUCTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &in_f32},
+                       {CUDNN_ATTR_REDUCTION_IS_DETERMINISTIC, CUDNN_TYPE_BOOLEAN, 1, &same_bits}));
+    return CUDNN_MAKE(t, owned, CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR, out, err,
+                      {CUDNN_ATTR_OPERATION_REDUCTION_DESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &sum},
+                      {CUDNN_ATTR_OPERATION_REDUCTION_XDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &of[s->tensors[0]]},
+                      {CUDNN_ATTR_OPERATION_REDUCTION_YDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &of[s->tensors[1]]});
+}
+
 static int32_t (*const make_step[])(const cudnn_target *, const cudnn_step *, const cudnnBackendDescriptor_t *,
-                                    cudnn_owned *, cudnnBackendDescriptor_t *,
-                                    cvr_error *) = {[CUDNN_CONV] = make_conv,
-                                                    [CUDNN_CONV_DATA] = make_conv,
-                                                    [CUDNN_CONV_WEIGHT] = make_conv,
-                                                    [CUDNN_POINTWISE] = make_pointwise,
-                                                    [CUDNN_STATS] = make_stats};
+                                    cudnn_owned *, cudnnBackendDescriptor_t *, cvr_error *) = {
+    [CUDNN_CONV] = make_conv,           [CUDNN_CONV_DATA] = make_conv, [CUDNN_CONV_WEIGHT] = make_conv,
+    [CUDNN_POINTWISE] = make_pointwise, [CUDNN_STATS] = make_stats,    [CUDNN_SUM] = make_sum};
 
 /* The attribute for the handle is deprecated since a graph can be made without one, and needed before cuDNN 9.8. */
 #pragma GCC diagnostic push

@@ -7,7 +7,7 @@
 
 #include "cudnn_table.h"
 
-#define CUDNN_GRAPH_TENSORS 16u
+#define CUDNN_GRAPH_TENSORS 20u
 #define CUDNN_GRAPH_STEPS 12u
 
 /* Where a tensor lies. */
@@ -20,20 +20,22 @@ typedef struct cudnn_tensor {
     int64_t dims[4];
 } cudnn_tensor;
 
-enum { CUDNN_CONV, CUDNN_CONV_DATA, CUDNN_CONV_WEIGHT, CUDNN_POINTWISE, CUDNN_STATS };
+enum { CUDNN_CONV, CUDNN_CONV_DATA, CUDNN_CONV_WEIGHT, CUDNN_POINTWISE, CUDNN_STATS, CUDNN_SUM };
 
 /*
  * An operation on tensors of these numbers.
  * CUDNN_CONV          x, weight, y: makes y; CUDNN_CONV_DATA makes x, CUDNN_CONV_WEIGHT makes weight of the others
- * CUDNN_POINTWISE     a, b, y: y = mode(a, b); b is NO_TENSOR where the mode has one operand
+ * CUDNN_POINTWISE     a, b, y: y = mode(a, b); b is NO_TENSOR where the mode has one operand; of the gradient of an
+ *                     activation (CUDNN_POINTWISE_RELU_BWD) a is the result's gradient and b what was activated
  * CUDNN_STATS         x, sum, sum of squares, over all axes but C
+ * CUDNN_SUM           x, sum, over all axes but C, with the same bits each time
  */
 #define NO_TENSOR UINT32_MAX
 typedef struct cudnn_step {
     uint32_t kind;
     uint32_t tensors[3];
     cudnnPointwiseMode_t mode;
-    float upper; /* of CUDNN_POINTWISE_RELU_FWD: where it is cut; 0: nowhere */
+    float upper; /* of CUDNN_POINTWISE_RELU_FWD and its gradient: where it is cut; 0: nowhere */
     int64_t stride[2], padding[2], dilation[2];
 } cudnn_step;
 

@@ -63,7 +63,12 @@ static void release_work(void *self, void *plan) {
     c->place.host->free(c->place.host, work);
 }
 
-/* Takes the plan over. Its name begins with the form's number, as two forms may have a plan of one name. */
+/* A plan's name begins with the form's number, and says whether it pads, as two forms may have a plan of one name. */
+static void name_form(uint32_t number, const cudnn_form *form, char name[32]) {
+    (void)snprintf(name, 32, "form %u %s", number, form->pads ? "padded " : "");
+}
+
+/* Takes the plan over. */
 static int32_t add_work(cudnn *c, const cudnn_form *form, uint32_t number, cudnn_plan *plan, library_offer *out,
                         cvr_error *err) {
     cudnn_work *work = (cudnn_work *)c->place.host->alloc(c->place.host, sizeof *work, 16);
@@ -75,21 +80,28 @@ static int32_t add_work(cudnn *c, const cudnn_form *form, uint32_t number, cudnn
     *work = (cudnn_work){.form = *form, .plan = *plan};
     to->plan = work;
     to->workspace = form->scratch + plan->workspace;
-    (void)snprintf(to->name, sizeof to->name, "form %u %.*s", number, (int)(sizeof to->name - 16), plan->name);
+    char before[32];
+    name_form(number, form, before);
+    (void)snprintf(to->name, sizeof to->name, "%s%.*s", before, (int)(sizeof to->name - sizeof before), plan->name);
     out->n++;
     return CVR_OK;
 }
 
-static int32_t offer_form(cudnn *c, const library_node *node, uint32_t number, uint32_t room, library_offer *out,
-                          cvr_error *err) {
+static int32_t offer_form(cudnn *c, const library_node *node, uint32_t number, uint32_t pads, uint32_t room,
+                          library_offer *out, cvr_error *err) {
     const cudnn_op *op = (const cudnn_op *)node->op; /* its first member */
-    cudnn_form form = {.n_casts = 0};
+    cudnn_form form = {.pads = pads};
     cudnn_plans plans;
     cvr_error why = CVR_ERROR_INIT;
     op->forms[number](node->sig, &form);
+    char before[32];
+    name_form(number, &form, before);
+    const size_t n = strlen(before);
     if (!form.graph.n_steps || form.scratch >= LIBRARY_WORKSPACE) return CVR_OK;
+    if (node->only && strncmp(node->only, before, n) != 0) return CVR_OK;
     const cudnn_wish wish = {.most = LIBRARY_WORKSPACE - form.scratch,
                              .room = room,
+                             .only = node->only ? node->only + n : NULL,
                              .tf32 = node->sig->math == CVR_MATH_TF32,
                              .is_f32 = node->sig->inputs[0]->dtype == CVR_F32};
     if (cudnn_plans_make(&c->target, &form.graph, &wish, &plans, &why) != CVR_OK) {
@@ -109,12 +121,16 @@ static int32_t offer_form(cudnn *c, const library_node *node, uint32_t number, u
     return status;
 }
 
-/* The forms share the room for candidates, the first ones half of what is left. */
+/* The forms, and then those that pad, share the room for candidates, the first ones half of what is left. */
 static int32_t offer(void *self, const library_node *node, library_offer *out, cvr_error *err) {
     const cudnn_op *op = (const cudnn_op *)node->op;
-    for (uint32_t i = 0; op->forms[i]; i++) {
-        const uint32_t left = LIBRARY_CANDIDATES - out->n;
-        CVR_TRY(offer_form((cudnn *)self, node, i, op->forms[i + 1] ? left / 2 : left, out, err));
+    const uint32_t pads = op->pads ? op->pads(node->sig) : 0;
+    for (uint32_t padded = 0; padded <= (pads != 0); padded++) {
+        for (uint32_t i = 0; op->forms[i]; i++) {
+            const uint32_t left = LIBRARY_CANDIDATES - out->n;
+            const int last = !op->forms[i + 1] && padded == (pads != 0);
+            CVR_TRY(offer_form((cudnn *)self, node, i, padded ? pads : 0, last ? left : left / 2, out, err));
+        }
     }
     return CVR_OK;
 }
@@ -125,9 +141,15 @@ static int32_t run_casts(const cudnn_form *f, const cvr_kernel_args *a, const cv
     for (uint32_t i = 0; i < f->n_casts; i++) {
         const cvr_tensor *from = a->inputs[f->casts[i].input];
         cvr_tensor to = *from;
-        to.dtype = f->casts[i].dtype;
-        to.data = (char *)a->workspace + f->casts[i].at;
-        CVR_TRY(library_cast(from, &to, r, err));
+        if (from->dtype != f->casts[i].dtype) {
+            to.dtype = f->casts[i].dtype;
+            to.data = (char *)a->workspace + f->casts[i].at;
+            CVR_TRY(library_cast(from, &to, r, err));
+        }
+        if (!(f->pads >> f->casts[i].input & 1)) continue;
+        cvr_tensor padded = form_padded(&to);
+        padded.data = (char *)a->workspace + f->casts[i].padded;
+        CVR_TRY(library_fit_channels(&to, &padded, r, err));
     }
     return CVR_OK;
 }

@@ -38,6 +38,17 @@ static uint32_t notes_of(const cudnn_target *t, cudnnBackendDescriptor_t engine)
     return set;
 }
 
+static uint32_t compiles(const cudnn_target *t, cudnnBackendDescriptor_t engine) {
+    cudnnBackendBehaviorNote_t notes[CUDNN_BEHAVIOR_NOTE_TYPE_COUNT];
+    int64_t n = 0;
+    if (t->table->get(engine, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE, CUDNN_BEHAVIOR_NOTE_TYPE_COUNT,
+                      &n, notes) != CUDNN_STATUS_SUCCESS)
+        return 0;
+    for (int64_t i = 0; i < n && i < CUDNN_BEHAVIOR_NOTE_TYPE_COUNT; i++)
+        if (notes[i] == CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION) return 1;
+    return 0;
+}
+
 #define NOTE(name_) (1u << CUDNN_NUMERICAL_NOTE_##name_)
 
 /* Why a run cannot use an engine with these notes; NULL where it can. */
@@ -69,8 +80,7 @@ static void name_knobs(const cudnn_target *t, cudnnBackendDescriptor_t config, c
 }
 
 /* The engine of a configuration: its notes and the way's name. */
-static int32_t look_at(const cudnn_target *t, cudnnBackendDescriptor_t config, uint32_t *notes, char *name,
-                       cvr_error *err) {
+static int32_t look_at(const cudnn_target *t, cudnnBackendDescriptor_t config, cudnn_plan *p, cvr_error *err) {
     cudnnBackendDescriptor_t engine = NULL;
     int64_t got, index = -1;
     CVR_TRY(make_empty(t, CUDNN_BACKEND_ENGINE_DESCRIPTOR, &engine, 1, err));
@@ -79,9 +89,10 @@ static int32_t look_at(const cudnn_target *t, cudnnBackendDescriptor_t config, u
         "engine", err);
     if (status == CVR_OK) {
         (void)t->table->get(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &got, &index);
-        *notes = notes_of(t, engine);
-        (void)snprintf(name, LIBRARY_NAME, "engine %lld", (long long)index);
-        name_knobs(t, config, name);
+        p->notes = notes_of(t, engine);
+        p->compiles = compiles(t, engine);
+        (void)snprintf(p->name, LIBRARY_NAME, "engine %lld", (long long)index);
+        name_knobs(t, config, p->name);
     }
     destroy_all(t, &engine, 1);
     return status;
@@ -124,11 +135,13 @@ static bool is_there(const cudnn_plans *out, const char *name) {
 static void add_plan(const cudnn_target *t, cudnnBackendDescriptor_t config, const cudnn_wish *wish, cudnn_plans *out) {
     cudnn_plan *p = &out->list[out->n];
     cvr_error err = CVR_ERROR_INIT;
-    uint32_t notes = 0;
     *p = (cudnn_plan){.owned = {.list = {config}, .n = 1}};
-    int32_t status = look_at(t, config, &notes, p->name, &err);
-    const char *why = status == CVR_OK ? refusal(notes, wish) : err.message;
-    if (!why && !is_there(out, p->name)) {
+    int32_t status = look_at(t, config, p, &err);
+    const bool wanted = !wish->only || strcmp(p->name, wish->only) == 0;
+    const char *why = status == CVR_OK ? refusal(p->notes, wish) : err.message;
+    if (!why && p->compiles && out->compiled == CUDNN_COMPILED) why = "enough others were compiled";
+    if (!why && wanted && !is_there(out, p->name)) {
+        out->compiled += p->compiles;
         status = make_plan(t, config, p, &err);
         if (status != CVR_OK) why = err.message;
         if (!why && p->workspace > wish->most) why = "wants too much workspace";

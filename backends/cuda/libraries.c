@@ -166,7 +166,7 @@ int32_t library_supports(const library_kernel *k, const cvr_signature *sig, cvr_
     CVR_TRY(k->op->takes(sig, reason));
     const cvr_signature s = asked(k, sig);
     (void)pthread_mutex_lock(&lock);
-    const settled *found = look_up(&(const library_node){k->op, &s}, reason);
+    const settled *found = look_up(&(const library_node){k->op, &s, NULL}, reason);
     int32_t status = found ? CVR_OK : CVR_ERR_UNSUPPORTED;
     if (found && !found->choice.candidate.plan)
         status = cvr_fail(reason, CVR_ERR_UNSUPPORTED, "%s", found->choice.reason);
@@ -177,7 +177,7 @@ int32_t library_supports(const library_kernel *k, const cvr_signature *sig, cvr_
 uint64_t library_workspace(const library_kernel *k, const cvr_signature *sig) {
     const cvr_signature s = asked(k, sig);
     (void)pthread_mutex_lock(&lock);
-    const settled *found = look_up(&(const library_node){k->op, &s}, NULL);
+    const settled *found = look_up(&(const library_node){k->op, &s, NULL}, NULL);
     const uint64_t bytes = found ? found->choice.candidate.workspace : 0;
     (void)pthread_mutex_unlock(&lock);
     return bytes;
@@ -194,7 +194,7 @@ int32_t library_launch(const library_kernel *k, const cvr_kernel_args *a, void *
                              .math = k->math,
                              .device = a->device};
     (void)pthread_mutex_lock(&lock);
-    const settled *found = look_up(&(const library_node){k->op, &s}, err);
+    const settled *found = look_up(&(const library_node){k->op, &s, NULL}, err);
     const library_opened *by = found ? found->by : NULL;
     void *plan = found ? found->choice.candidate.plan : NULL;
     if (found && !plan) (void)cvr_fail(err, CVR_ERR_UNSUPPORTED, "%.300s", found->choice.reason);

@@ -15,6 +15,7 @@
 typedef struct library_node {
     const struct library_op *op;
     const cvr_signature *sig;
+    const char *only; /* the name of the one way that is wanted, which spares making the others; NULL: all */
 } library_node;
 
 /* One way to compute a node. `plan` is the library's; `name` says the same way again to the same version of the

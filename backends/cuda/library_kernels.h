@@ -47,16 +47,18 @@ int32_t library_launch(const library_kernel *k, const cvr_kernel_args *a, void *
 #define LIBRARY_KERNELS(name_, op_)                                                                                    \
     LIBRARY_KERNEL(name_, op_, CVR_MATH_F32) LIBRARY_KERNEL(name_##_tf32, op_, CVR_MATH_TF32)
 
-/* and their descriptors. The one for tf32 goes before the other, which takes the node where it cannot. */
-#define LIBRARY_DESC(name_, text_, isa_, priority_)                                                                    \
+/* and their descriptors. The one for tf32 goes before the other, which takes the node where it cannot. `casts_` is
+ * CVR_KERNEL_CASTS of what the library wants in the activations' type. */
+#define LIBRARY_DESC(name_, text_, isa_, priority_, casts_)                                                            \
     {                                                                                                                  \
         .struct_size = sizeof(cvr_kernel_desc), .op = text_, .backend = "cuda",                                        \
         .payload_kind = CVR_PAYLOAD_CUDA_LAUNCH, .payload = &name_##_payload, .isa = isa_, .op_version = 1,            \
         .priority = priority_,                                                                                         \
-        .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE | CVR_KERNEL_BF16 | CVR_KERNEL_F16,                  \
+        .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE | CVR_KERNEL_BF16 | CVR_KERNEL_F16 | (casts_),       \
         .supports = name_##_supports, .workspace = name_##_workspace                                                   \
     }
-#define LIBRARY_DESCS(name_)                                                                                           \
-    LIBRARY_DESC(name_##_tf32, #name_, "tf32", LIBRARY_PRIORITY + 1), LIBRARY_DESC(name_, #name_, "", LIBRARY_PRIORITY)
+#define LIBRARY_DESCS(name_, casts_)                                                                                   \
+    LIBRARY_DESC(name_##_tf32, #name_, "tf32", LIBRARY_PRIORITY + 1, casts_),                                          \
+        LIBRARY_DESC(name_, #name_, "", LIBRARY_PRIORITY, casts_)
 
 #endif

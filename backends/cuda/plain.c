@@ -17,3 +17,13 @@ int32_t library_cast(const cvr_tensor *from, const cvr_tensor *to, const cvr_rec
     (void)cvr_step1(&p.steps, CVR_STEP_COPY, device_input(&p, from));
     return device_program_run(&p, r, to, err);
 }
+
+int32_t library_fit_channels(const cvr_tensor *from, const cvr_tensor *to, const cvr_recorder *r, cvr_error *err) {
+    uint32_t at_from[CVR_MAX_RANK], at_to[CVR_MAX_RANK];
+    device_steps(4, from->shape, at_from);
+    device_steps(4, to->shape, at_to);
+    const int widens = to->shape[1] > from->shape[1];
+    const device_walk w = device_walk_of(4, widens ? from->shape : to->shape, at_to, at_from);
+    if (widens) CVR_TRY(device_zero(r, to, err));
+    return device_copy(r, to->data, from->data, (uint32_t)cvr_dtype_size(to->dtype), &w, err);
+}

@@ -108,6 +108,9 @@ hlo_value hlo_along(hlo *h, hlo_value a, hlo_value like, uint32_t axis);
 hlo_value hlo_expand(hlo *h, hlo_value a, hlo_value like, uint32_t axes);
 hlo_value hlo_slice(hlo *h, hlo_value a, const int64_t *from, const int64_t *to, const int64_t *step);
 hlo_value hlo_slice_axis(hlo *h, hlo_value a, uint32_t axis, int64_t from, int64_t to);
+/* One place along an axis, which a scalar i32 names; and `into` with one there, whose other axes are `part`'s. */
+hlo_value hlo_slice_at(hlo *h, hlo_value a, uint32_t axis, hlo_value at);
+hlo_value hlo_update_at(hlo *h, hlo_value into, hlo_value part, uint32_t axis, hlo_value at);
 /* Negative padding cuts. */
 hlo_value hlo_pad(hlo *h, hlo_value a, hlo_value with, const int64_t *low, const int64_t *high, const int64_t *inner);
 hlo_value hlo_concat(hlo *h, const hlo_value *all, uint32_t n, uint32_t axis);
@@ -147,6 +150,21 @@ hlo_value hlo_take_batched(hlo *h, hlo_value a, hlo_value index);
 hlo_value hlo_scatter_add(hlo *h, hlo_value into, hlo_value index, hlo_value rows);
 /* Sorts along the last axis by `key`, rising, equal ones in their order; `with` goes along. Both are replaced. */
 void hlo_sort(hlo *h, hlo_value *key, hlo_value *with);
+
+/* ---- loops (hlo_loop.c) ---- */
+
+#define HLO_CARRIED 24u
+typedef struct hlo_loop {
+    uint32_t id, n;
+    hlo_value round; /* how many rounds have been done */
+} hlo_loop;
+/*
+ * What is written from here to hlo_loop_end() is done in rounds. The `n` values `carried` go from one round to the
+ * next: here they become their names within the loop, there what it leaves of them. carried[0], a scalar i32, is the
+ * number of rounds, and may be changed in one. Nothing else from before may be used within, constants included.
+ */
+void hlo_loop_begin(hlo *h, hlo_loop *l, hlo_value *carried, uint32_t n);
+void hlo_loop_end(hlo *h, const hlo_loop *l, hlo_value *carried);
 
 /* ---- formulas that several ops share (hlo_math.c) ---- */
 

@@ -15,6 +15,7 @@ static hlo_value neutral(hlo *h, const char *op, uint32_t dtype) {
                                                       : INT8_MIN)
                      : hlo_scalar(h, dtype, -HUGE_VAL);
     }
+    if (strcmp(op, "minimum") == 0 && dtype == HLO_U32) return hlo_integer(h, dtype, UINT32_MAX);
     if (strcmp(op, "minimum") == 0)
         return whole ? hlo_integer(h, dtype,
                                    dtype == CVR_I64   ? INT64_MAX

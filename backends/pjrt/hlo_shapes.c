@@ -101,6 +101,45 @@ hlo_value hlo_slice_axis(hlo *h, hlo_value a, uint32_t axis, int64_t from, int64
     return hlo_slice(h, a, low, high, NULL);
 }
 
+/* ", %at, %zero" for the axes of a, and the types of all that has been named. */
+static void put_place(hlo *h, hlo_value a, uint32_t axis, hlo_value at, hlo_value zero) {
+    char text[HLO_TEXT];
+    for (uint32_t i = 0; i < a.rank; i++) hlo_put(h, ", %s", hlo_name(i == axis ? at : zero, text));
+}
+static void put_place_types(hlo *h, hlo_value a, hlo_value result) {
+    char text[HLO_TEXT];
+    for (uint32_t i = 0; i < a.rank; i++) hlo_put(h, ", tensor<i32>");
+    hlo_put(h, ") -> %s\n", hlo_type(result, text));
+}
+
+hlo_value hlo_slice_at(hlo *h, hlo_value a, uint32_t axis, hlo_value at) {
+    char x[HLO_TEXT], y[HLO_TEXT], sizes[HLO_TEXT];
+    const hlo_value zero = hlo_integer(h, CVR_I32, 0);
+    hlo_value v = a;
+    v.shape[axis] = 1;
+    v = hlo_new(h, v);
+    hlo_put(h, "    %s = stablehlo.dynamic_slice %s", hlo_name(v, y), hlo_name(a, x));
+    put_place(h, a, axis, at, zero);
+    hlo_put(h, ", sizes = %s : (%s", list(v.shape, v.rank, sizes), hlo_type(a, x));
+    put_place_types(h, a, v);
+    return v;
+}
+
+hlo_value hlo_update_at(hlo *h, hlo_value into, hlo_value part, uint32_t axis, hlo_value at) {
+    char x[HLO_TEXT], y[HLO_TEXT], z[HLO_TEXT];
+    const hlo_value zero = hlo_integer(h, CVR_I32, 0);
+    hlo_value one = into;
+    one.dtype = part.dtype;
+    one.shape[axis] = 1;
+    one = hlo_reshape_like(h, part, one);
+    const hlo_value v = hlo_new(h, into);
+    hlo_put(h, "    %s = stablehlo.dynamic_update_slice %s, %s", hlo_name(v, z), hlo_name(into, x), hlo_name(one, y));
+    put_place(h, into, axis, at, zero);
+    hlo_put(h, " : (%s, %s", hlo_type(into, x), hlo_type(one, y));
+    put_place_types(h, into, v);
+    return v;
+}
+
 hlo_value hlo_pad(hlo *h, hlo_value a, hlo_value with, const int64_t *low, const int64_t *high, const int64_t *inner) {
     char x[HLO_TEXT], w[HLO_TEXT], y[HLO_TEXT], of[HLO_TEXT], of_w[HLO_TEXT], is[HLO_TEXT], l[HLO_TEXT], u[HLO_TEXT],
         m[HLO_TEXT];

@@ -20,15 +20,16 @@ int32_t pjrt_await(const pjrt_device *d, PJRT_Event *event, const char *what, cv
 
 static int32_t read_client(pjrt_device *d, cvr_error *err) {
     const PJRT_Api *api = d->plugin.api;
+    char name[101], version[101];
     PJRT_ARGS(PJRT_Client_PlatformName, n, .client = d->client);
     PJRT_ARGS(PJRT_Client_PlatformVersion, v, .client = d->client);
     CVR_TRY(pjrt_check(&d->plugin, api->PJRT_Client_PlatformName(&n), "PJRT_Client_PlatformName", err));
     CVR_TRY(pjrt_check(&d->plugin, api->PJRT_Client_PlatformVersion(&v), "PJRT_Client_PlatformVersion", err));
-    (void)snprintf(d->features, sizeof d->features, "pjrt %.*s",
-                   (int)(n.platform_name_size < 100 ? n.platform_name_size : 100), n.platform_name);
-    d->is_cpu = strstr(d->features, "cpu") != NULL;
-    (void)snprintf(d->driver, sizeof d->driver, "%.200s, %s, %.*s", d->plugin.file, d->plugin.versions,
-                   (int)(v.platform_version_size < 100 ? v.platform_version_size : 100), v.platform_version);
+    pjrt_words(name, sizeof name, n.platform_name, n.platform_name_size);
+    pjrt_words(version, sizeof version, v.platform_version, v.platform_version_size);
+    (void)snprintf(d->features, sizeof d->features, "pjrt %s", name);
+    d->is_cpu = strstr(name, "cpu") != NULL;
+    (void)snprintf(d->driver, sizeof d->driver, "%.200s, %s, %s", d->plugin.file, d->plugin.versions, version);
     return CVR_OK;
 }
 
@@ -39,8 +40,7 @@ static int32_t read_device(pjrt_device *d, cvr_error *err) {
     CVR_TRY(pjrt_check(&d->plugin, api->PJRT_Device_GetDescription(&g), "PJRT_Device_GetDescription", err));
     PJRT_ARGS(PJRT_DeviceDescription_Kind, k, .device_description = g.device_description);
     CVR_TRY(pjrt_check(&d->plugin, api->PJRT_DeviceDescription_Kind(&k), "PJRT_DeviceDescription_Kind", err));
-    (void)snprintf(d->name, sizeof d->name, "%.*s", (int)(k.device_kind_size < 120 ? k.device_kind_size : 120),
-                   k.device_kind);
+    pjrt_words(d->name, sizeof d->name, k.device_kind, k.device_kind_size);
     d->info = (cvr_device_info){.struct_size = sizeof d->info,
                                 .name = d->name,
                                 .driver = d->driver,
@@ -60,8 +60,10 @@ static int32_t find_device(pjrt_device *d, int64_t index, cvr_error *err) {
     if (index < 0 || (uint64_t)index >= a.num_addressable_devices)
         return cvr_fail(err, CVR_ERR_USAGE, "pjrt: %s has %zu devices here; backend.pjrt_device=%lld is none of them",
                         d->plugin.file, a.num_addressable_devices, (long long)index);
-    d->device = a.addressable_devices[index];
-    return CVR_OK;
+    d->device = a.addressable_devices ? a.addressable_devices[index] : NULL;
+    return d->device ? CVR_OK
+                     : cvr_fail(err, CVR_ERR_PLUGIN, "pjrt: %s says that it has %zu devices, and gives none of them",
+                                d->plugin.file, a.num_addressable_devices);
 }
 
 /* A plugin that does not tell its memory has, on the CPU, the host's; else nothing is known, and nothing is refused. */
@@ -94,18 +96,25 @@ static int32_t create_client(pjrt_device *d, cvr_error *err) {
 }
 
 int32_t pjrt_open(const cvr_host *host, const pjrt_keys *keys, pjrt_device **out, cvr_error *err) {
+    pjrt_plugin plugin;
+    CVR_TRY(pjrt_plugin_load(&plugin, keys->plugin, err));
+    return pjrt_open_on(host, keys, &plugin, out, err);
+}
+
+int32_t pjrt_open_on(const cvr_host *host, const pjrt_keys *keys, const pjrt_plugin *plugin, pjrt_device **out,
+                     cvr_error *err) {
     pjrt_device *d = (pjrt_device *)host->alloc(host, sizeof *d, 64);
     int32_t status;
     if (!d) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     memset(d, 0, sizeof *d);
     d->host = host;
     d->page = (uint64_t)sysconf(_SC_PAGESIZE);
+    d->plugin = *plugin;
     d->caches = keys->cache != 0;
     cvr_error_init(&d->failed);
     (void)snprintf(d->dump, sizeof d->dump, "%s", keys->dump);
     if (strlen(keys->dump) >= sizeof d->dump)
         CVR_TRY_OUT(cvr_fail(err, CVR_ERR_USAGE, "pjrt: backend.pjrt_dump is longer than %zu bytes", sizeof d->dump));
-    CVR_TRY_OUT(pjrt_plugin_load(&d->plugin, keys->plugin, err));
     CVR_TRY_OUT(create_client(d, err));
     CVR_TRY_OUT(find_device(d, keys->device, err));
     CVR_TRY_OUT(read_client(d, err));

@@ -79,6 +79,9 @@ typedef struct pjrt_device {
 
 /* ---- pjrt_client.c ---- */
 int32_t pjrt_open(const cvr_host *host, const pjrt_keys *keys, pjrt_device **out, cvr_error *err);
+/* With a plugin that has been loaded; keys->plugin is not looked at. */
+int32_t pjrt_open_on(const cvr_host *host, const pjrt_keys *keys, const pjrt_plugin *plugin, pjrt_device **out,
+                     cvr_error *err);
 void pjrt_close(pjrt_device *d);
 int32_t pjrt_memory_left(pjrt_device *d, uint64_t *used, uint64_t *available, cvr_error *err);
 /* Waits for an event and frees it; NULL is done already. */

@@ -70,7 +70,8 @@ static int32_t to_device(pjrt_device *d, const void *data, uint64_t bytes, uint3
               .host_buffer_semantics = PJRT_HostBufferSemantics_kImmutableOnlyDuringCall);
     CVR_TRY(pjrt_check(&d->plugin, d->plugin.api->PJRT_Client_BufferFromHostBuffer(&a), "an upload", err));
     *out = a.buffer;
-    return pjrt_await(d, a.done_with_host_buffer, "an upload", err);
+    CVR_TRY(pjrt_await(d, a.done_with_host_buffer, "an upload", err));
+    return a.buffer ? CVR_OK : cvr_fail(err, CVR_ERR_PLUGIN, "pjrt: %s: an upload gives no buffer", d->plugin.file);
 }
 
 /* ---- pieces ---- */
@@ -179,8 +180,8 @@ int32_t pjrt_fetch(pjrt_device *d, uint64_t address, uint64_t bytes, uint32_t dt
         }
         CVR_TRY(place(d, address, bytes, 0, v, err));
     }
-    CVR_TRY(to_device(d, v->host, bytes, dtype, &v->buffer, err));
     v->dtype = dtype;
+    CVR_TRY(to_device(d, v->host, bytes, dtype, &v->buffer, err));
     d->host->free(d->host, v->host);
     v->host = NULL;
     *out = v;

@@ -19,21 +19,25 @@ void pjrt_forget(const pjrt_plugin *p, PJRT_Error *e) {
     if (e) p->api->PJRT_Error_Destroy(&d);
 }
 
+void pjrt_words(char *line, size_t size, const char *text, size_t n) {
+    size_t length = 0;
+    for (; text && length < n && length + 1 < size && text[length]; length++)
+        line[length] = (uint8_t)text[length] < 0x20 || text[length] == 0x7f ? ' ' : text[length];
+    line[length] = '\0';
+}
+
 int32_t pjrt_check(const pjrt_plugin *p, PJRT_Error *e, const char *what, cvr_error *err) {
-    char text[600] = "it does not say why";
+    char text[600];
     if (!e) return CVR_OK;
     PJRT_ARGS(PJRT_Error_Message, m, .error = e);
     PJRT_ARGS(PJRT_Error_GetCode, c, .error = e);
     p->api->PJRT_Error_Message(&m);
-    if (m.message && m.message_size)
-        (void)snprintf(text, sizeof text, "%.*s", (int)(m.message_size < 590 ? m.message_size : 590), m.message);
+    pjrt_words(text, sizeof text, m.message, m.message_size);
     PJRT_Error *inner = p->api->PJRT_Error_GetCode(&c);
     const int32_t status = inner ? CVR_ERR_DEVICE : status_of(c.code);
     pjrt_forget(p, inner);
     pjrt_forget(p, e);
-    for (char *at = text; *at; at++)
-        if (*at == '\n' || *at == '\r') *at = ' ';
-    return cvr_fail(err, status, "pjrt: %s: %s failed: %s", p->file, what, text);
+    return cvr_fail(err, status, "pjrt: %s: %s failed: %s", p->file, what, text[0] ? text : "it does not say why");
 }
 
 /* ---- what the table must have ---- */
@@ -96,10 +100,14 @@ static int32_t check_table(const pjrt_plugin *p, cvr_error *err) {
 
 /* ---- attributes ---- */
 
+/* Another version's attributes may be longer than ours, and the size of one is how far the next is away. */
 static const PJRT_NamedValue *find_attribute(const PJRT_Plugin_Attributes_Args *a, const char *name) {
-    for (size_t i = 0; i < a->num_attributes; i++) {
-        const PJRT_NamedValue *v = &a->attributes[i];
-        if (v->name_size == strlen(name) && memcmp(v->name, name, v->name_size) == 0) return v;
+    const char *at = (const char *)a->attributes;
+    const size_t step = at ? a->attributes->struct_size : 0;
+    if (step < PJRT_NamedValue_STRUCT_SIZE || step % _Alignof(PJRT_NamedValue)) return NULL;
+    for (size_t i = 0; i < a->num_attributes; i++, at += step) {
+        const PJRT_NamedValue *v = (const PJRT_NamedValue *)(const void *)at;
+        if (v->name && v->name_size == strlen(name) && memcmp(v->name, name, v->name_size) == 0) return v;
     }
     return NULL;
 }
@@ -111,9 +119,10 @@ static int32_t read_attributes(pjrt_plugin *p, cvr_error *err) {
     size_t n = (size_t)snprintf(p->versions, sizeof p->versions, "PJRT %d.%d", v->major_version, v->minor_version);
     if (!PJRT_KNOWS(p->api, PJRT_Plugin_Attributes)) return CVR_OK;
     CVR_TRY(pjrt_check(p, p->api->PJRT_Plugin_Attributes(&a), "PJRT_Plugin_Attributes", err));
+    if (!a.num_attributes) return CVR_OK;
     const PJRT_NamedValue *ours = find_attribute(&a, "stablehlo_current_version");
     const PJRT_NamedValue *xla = find_attribute(&a, "xla_version");
-    if (ours && ours->type == PJRT_NamedValue_kInt64List && ours->value_size == 3) {
+    if (ours && ours->type == PJRT_NamedValue_kInt64List && ours->value_size == 3 && ours->int64_array_value) {
         const int64_t *x = ours->int64_array_value;
         n += (size_t)snprintf(p->versions + n, sizeof p->versions - n, ", StableHLO %lld.%lld.%lld", (long long)x[0],
                               (long long)x[1], (long long)x[2]);
@@ -161,8 +170,12 @@ int32_t pjrt_plugin_load(pjrt_plugin *p, const char *path, cvr_error *err) {
         return cvr_fail(err, CVR_ERR_FORMAT, "pjrt: %s exports no GetPjrtApi: it is a library, but no PJRT plugin",
                         p->file);
     memcpy(&get, &symbol, sizeof get);
-    p->api = get();
-    if (!p->api) return cvr_fail(err, CVR_ERR_FORMAT, "pjrt: %s: its GetPjrtApi gives nothing", p->file);
+    return pjrt_plugin_take(p, get(), err);
+}
+
+int32_t pjrt_plugin_take(pjrt_plugin *p, const PJRT_Api *api, cvr_error *err) {
+    p->api = api;
+    if (!api) return cvr_fail(err, CVR_ERR_FORMAT, "pjrt: %s: its GetPjrtApi gives nothing", p->file);
     CVR_TRY(check_table(p, err));
     CVR_TRY(initialise(p, err));
     return read_attributes(p, err);

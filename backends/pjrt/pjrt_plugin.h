@@ -16,7 +16,11 @@ typedef struct pjrt_plugin {
  * unloaded.
  */
 int32_t pjrt_plugin_load(pjrt_plugin *p, const char *path, cvr_error *err);
+/* The same with a table that is there already, of the plugin p->file. */
+int32_t pjrt_plugin_take(pjrt_plugin *p, const PJRT_Api *api, cvr_error *err);
 
+/* What a plugin says, which need not end in 0 nor be there, as one line of at most size - 1 bytes. */
+void pjrt_words(char *line, size_t size, const char *text, size_t n);
 /* Turns an error of the plugin's into ours, and frees it; CVR_OK for NULL. `what` says what failed: "compiling". */
 int32_t pjrt_check(const pjrt_plugin *p, PJRT_Error *e, const char *what, cvr_error *err);
 void pjrt_forget(const pjrt_plugin *p, PJRT_Error *e);

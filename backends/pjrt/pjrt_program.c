@@ -46,7 +46,7 @@ static int32_t compile(pjrt_device *d, char *text, uint64_t n, PJRT_LoadedExecut
               .compile_options_size = sizeof options);
     CVR_TRY(pjrt_check(&d->plugin, d->plugin.api->PJRT_Client_Compile(&c), "compiling", err));
     *out = c.executable;
-    return CVR_OK;
+    return c.executable ? CVR_OK : cvr_fail(err, CVR_ERR_PLUGIN, "pjrt: %s: compiling gives nothing", d->plugin.file);
 }
 
 static void destroy(pjrt_device *d, PJRT_LoadedExecutable *executable) {
@@ -153,39 +153,62 @@ static void to_cache(pjrt_device *d, const char *name, const char *versions, con
     if (!executable) return;
     PJRT_ARGS(PJRT_Executable_Serialize, s, .executable = executable);
     PJRT_Error *e = d->plugin.api->PJRT_Executable_Serialize(&s);
-    if (!e) {
+    if (!e && s.serialized_bytes) {
         const uint64_t sizes[2] = {strlen(versions), t->text.n};
         (void)pjrt_text_write(&file, (const char *)sizes, sizeof sizes);
         (void)pjrt_text_write(&file, versions, sizes[0]);
         (void)pjrt_text_write(&file, t->text.s, sizes[1]);
         (void)pjrt_text_write(&file, s.serialized_bytes, s.serialized_bytes_size);
         if (!file.failed) (void)cache->put(cache, name, file.s, file.n, NULL);
-        if (s.serialized_executable_deleter) s.serialized_executable_deleter(s.serialized_executable);
     }
+    if (!e && s.serialized_executable_deleter) s.serialized_executable_deleter(s.serialized_executable);
     pjrt_forget(&d->plugin, e);
     d->host->free(d->host, file.s);
     executable_free(d, executable);
 }
 
-/* ---- memory, before the first step ---- */
+/* ---- before the first step ---- */
 
-static int32_t check_memory(pjrt_device *d, PJRT_LoadedExecutable *loaded, cvr_error *err) {
+/* How much a plugin says, if it can be true. */
+static int64_t held(int64_t bytes) {
+    const int64_t most = INT64_C(1) << 60;
+    return bytes < 0 ? 0 : bytes < most ? bytes : most;
+}
+
+static int32_t check_memory(pjrt_device *d, PJRT_Executable *executable, cvr_error *err) {
     uint64_t used, available;
     if (!PJRT_KNOWS(d->plugin.api, PJRT_Executable_GetCompiledMemoryStats)) return CVR_OK;
-    PJRT_Executable *executable = executable_of(d, loaded);
-    if (!executable) return CVR_OK;
     PJRT_ARGS(PJRT_Executable_GetCompiledMemoryStats, m, .executable = executable);
     PJRT_Error *e = d->plugin.api->PJRT_Executable_GetCompiledMemoryStats(&m);
     pjrt_forget(&d->plugin, e);
-    executable_free(d, executable);
     if (e) return CVR_OK;
     CVR_TRY(pjrt_memory_left(d, &used, &available, err));
-    const int64_t wanted = m.temp_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes;
+    const int64_t wanted = held(m.temp_size_in_bytes) + held(m.output_size_in_bytes) - held(m.alias_size_in_bytes);
     if (wanted <= 0 || (uint64_t)wanted <= available) return CVR_OK;
     return cvr_fail(err, CVR_ERR_NOMEM,
                     "pjrt: a step needs %.1f MB of %s's memory beside its parameters, and %.1f MB are free; take a "
                     "smaller batch",
                     (double)wanted * 1e-6, d->name, (double)available * 1e-6);
+}
+
+/* It writes as many buffers as there is room for. */
+static int32_t check_outputs(pjrt_device *d, PJRT_Executable *executable, uint64_t n, cvr_error *err) {
+    if (!PJRT_KNOWS(d->plugin.api, PJRT_Executable_NumOutputs)) return CVR_OK;
+    PJRT_ARGS(PJRT_Executable_NumOutputs, o, .executable = executable);
+    CVR_TRY(pjrt_check(&d->plugin, d->plugin.api->PJRT_Executable_NumOutputs(&o), "PJRT_Executable_NumOutputs", err));
+    return o.num_outputs == n ? CVR_OK
+                              : cvr_fail(err, CVR_ERR_PLUGIN, "pjrt: %s: a program of %llu results has %zu of them",
+                                         d->plugin.file, (unsigned long long)n, o.num_outputs);
+}
+
+static int32_t check_program(pjrt_device *d, PJRT_LoadedExecutable *loaded, uint64_t n_outputs, cvr_error *err) {
+    PJRT_Executable *executable =
+        PJRT_KNOWS(d->plugin.api, PJRT_LoadedExecutable_GetExecutable) ? executable_of(d, loaded) : NULL;
+    if (!executable) return CVR_OK;
+    int32_t status = check_outputs(d, executable, n_outputs, err);
+    if (status == CVR_OK) status = check_memory(d, executable, err);
+    executable_free(d, executable);
+    return status;
 }
 
 /* ---- the list of programs ---- */
@@ -265,7 +288,7 @@ int32_t pjrt_program_get(pjrt_device *d, const pjrt_trace *t, pjrt_program **out
     }
     (void)snprintf(name, sizeof name, "pjrt-%016llx%016llx", (unsigned long long)hash[0], (unsigned long long)hash[1]);
     CVR_TRY(build(d, name, versions, t, &executable, err));
-    const int32_t status = check_memory(d, executable, err);
+    const int32_t status = check_program(d, executable, t->n_outputs, err);
     if (status != CVR_OK) {
         destroy(d, executable);
         return status;

@@ -88,7 +88,16 @@ static int32_t execute(pjrt_device *d, pjrt_recording *r, uint64_t n_shared, PJR
     PJRT_ARGS(PJRT_LoadedExecutable_Execute, e, .executable = r->program->executable, .options = &options,
               .argument_lists = &arguments, .num_devices = 1, .num_args = r->trace.n_inputs, .output_lists = &results,
               .device_complete_events = event, .execute_device = d->device);
+    memset((void *)results, 0, r->trace.n_outputs * sizeof *results);
     return pjrt_check(&d->plugin, d->plugin.api->PJRT_LoadedExecutable_Execute(&e), "a step", err);
+}
+
+static int32_t check_results(const pjrt_device *d, const pjrt_recording *r, cvr_error *err) {
+    for (uint64_t i = 0; i < r->trace.n_outputs; i++)
+        if (!r->results[i])
+            return cvr_fail(err, CVR_ERR_PLUGIN, "pjrt: %s: a step gives no buffer for result %llu of %llu",
+                            d->plugin.file, (unsigned long long)i, (unsigned long long)r->trace.n_outputs);
+    return CVR_OK;
 }
 
 /* What it wrote is unknown but for what is kept. Every buffer finds a place, or is freed. */
@@ -100,6 +109,7 @@ static int32_t place_results(pjrt_device *d, pjrt_recording *r, cvr_error *err) 
     }
     for (uint64_t i = 0; i < r->trace.n_outputs; i++) {
         const pjrt_slot *s = &r->trace.outputs[i];
+        if (!r->results[i]) continue;
         const int32_t here = pjrt_put(d, s->address, s->bytes, s->dtype, r->results[i], err);
         if (status == CVR_OK) status = here;
     }
@@ -118,5 +128,6 @@ int32_t pjrt_replay(pjrt_device *d, void *recording, uint64_t *ticket, cvr_error
     CVR_TRY(execute(d, r, n_shared, &event, err));
     d->pending[d->n_pending++] = (pjrt_pending){++d->issued, event};
     *ticket = d->issued;
-    return place_results(d, r, err);
+    CVR_TRY(place_results(d, r, err));
+    return check_results(d, r, err);
 }

@@ -78,11 +78,13 @@ struct cvr_program {
     size_t n_preparing;
     void *prepare_recording;
     uint64_t prepared_at; /* store_changes() + 1; 0: not */
-    bool changes_store, vetoed;
-    size_t updates; /* the first segment that a veto skips; n_segments: there is none */
-    char *scalars;  /* all of them as they are to be, on the host */
+    bool changes_store;
+    bool asked, vetoed; /* whether the last run's vetoes have been read, and what they said */
+    size_t updates;     /* the first segment that a veto skips; n_segments: there is none */
+    char *scalars;      /* all of them as they are to be, on the host */
     bool scalars_changed;
-    cvr_value *inputs; /* that something reads */
+    uint64_t scalars_up, inputs_up; /* d->uploads when the last of them was issued */
+    cvr_value *inputs;              /* that something reads */
     size_t n_inputs;
     bool *landed; /* by landing block: the scalars, then the inputs: it has what the next run is to take */
     uint64_t id;

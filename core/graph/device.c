@@ -130,42 +130,69 @@ void cvr_device_unpin(cvr_device *d, void *host) {
 
 /* ---- the lanes ---- */
 
-int32_t device_wait(cvr_device *d, uint64_t ticket, cvr_error *err) {
+static int32_t wait_for(cvr_device *d, uint64_t ticket, cvr_error *err) {
     return ticket ? CVR_CALL(d->backend, wait, NULL, err, d->self, ticket) : CVR_OK;
 }
 
+int32_t device_wait_uploads(cvr_device *d, cvr_error *err) {
+    if (d->uploads_done == d->uploads) return CVR_OK;
+    CVR_TRY(wait_for(d, d->uploaded, err));
+    d->uploads_done = d->uploads;
+    return CVR_OK;
+}
+
+int32_t device_wait(cvr_device *d, cvr_error *err) {
+    if (d->last_done) return CVR_OK;
+    CVR_TRY(wait_for(d, d->last, err));
+    d->last_done = true;
+    if (d->uploads_covered > d->uploads_done) d->uploads_done = d->uploads_covered;
+    return CVR_OK;
+}
+
+/* The main lane first, as one wait for it is often one for both. */
 int32_t device_settle(cvr_device *d, cvr_error *err) {
-    CVR_TRY(device_wait(d, d->uploaded, err));
-    return device_wait(d, d->last, err);
+    const int32_t status = device_wait(d, err);
+    const int32_t uploads = device_wait_uploads(d, status == CVR_OK ? err : NULL);
+    return status == CVR_OK ? uploads : status;
+}
+
+/* Something goes into the main lane, and waits for all uploads so far. */
+static void cover_uploads(cvr_device *d) {
+    d->last_done = false;
+    d->uploads_covered = d->uploads;
 }
 
 int32_t device_start_upload(cvr_device *d, const device_bytes *b, uint64_t after, cvr_error *err) {
     const cvr_transfer t = {sizeof t, b->to, b->from, b->bytes, after};
+    d->uploads++;
     return CVR_CALL(d->backend, upload, NULL, err, d->self, &t, &d->uploaded);
 }
 
 int32_t device_start_download(cvr_device *d, const device_bytes *b, cvr_error *err) {
     const cvr_transfer t = {sizeof t, b->to, b->from, b->bytes, d->uploaded};
+    cover_uploads(d);
     return CVR_CALL(d->backend, download, NULL, err, d->self, &t, &d->last);
 }
 
 int32_t device_copy(cvr_device *d, const device_bytes *b, cvr_error *err) {
     const cvr_transfer t = {sizeof t, b->to, b->from, b->bytes, d->uploaded};
+    cover_uploads(d);
     return CVR_CALL(d->backend, copy, NULL, err, d->self, &t, &d->last);
 }
 
 int32_t device_replay(cvr_device *d, void *recording, cvr_error *err) {
+    cover_uploads(d);
     return CVR_CALL(d->backend, replay, NULL, err, d->self, recording, d->uploaded, &d->last);
 }
 
 int32_t device_upload(cvr_device *d, void *to, const void *from, uint64_t bytes, cvr_error *err) {
     const device_bytes b = {to, from, bytes};
     CVR_TRY(device_start_upload(d, &b, d->last, err));
-    return device_wait(d, d->uploaded, err);
+    return device_wait_uploads(d, err);
 }
 
 int32_t device_download(cvr_device *d, void *to, const void *from, uint64_t bytes, cvr_error *err) {
     const device_bytes b = {to, from, bytes};
     CVR_TRY(device_start_download(d, &b, err));
-    return device_wait(d, d->last, err);
+    return device_wait(d, err);
 }

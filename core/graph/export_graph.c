@@ -299,7 +299,7 @@ static void close_tables(exporting *e) {
 
 int32_t cvr_graph_export(const cvr_export_job *j, cvr_error *err) {
     exporting e = {.job = j, .g = j->network};
-    const lowering l = {exporter_keeps, (void *)(uintptr_t)j->exporter};
+    const lowering l = {.keeps = exporter_keeps, .ctx = (void *)(uintptr_t)j->exporter};
     int32_t status;
     CVR_TRY(lower_graph(j->network, &l, err));
     CVR_TRY(lower_graph(j->another, &l, err));

@@ -17,6 +17,7 @@ typedef struct ir_value {
     uint32_t counts_axis;
     bool needs_gradient;
     bool kept;          /* an output of the program */
+    bool guarded;       /* what updates read: it tells them to do nothing where something vetoes them */
     cvr_value stand_in; /* VALUE_INPUT: what the network reads in its place, or CVR_NONE */
 } ir_value;
 
@@ -99,6 +100,10 @@ uint32_t node_low_precision(const cvr_graph *g, const ir_node *n);
 double node_flops(const cvr_graph *g, const ir_node *n);
 /* Whether the node changes stored values and does nothing else: an optimizer's update, a running mean. */
 bool node_is_update(const ir_node *n);
+/* Whether it is an update that the device itself leaves out where something vetoes it. */
+bool node_obeys_vetoes(const cvr_graph *g, const ir_node *n);
+/* Makes the updates such, if all of them can be; else changes nothing. */
+int32_t graph_guard_updates(cvr_graph *g, cvr_error *err);
 /* The op's `infer`, whose word is checked. */
 int32_t infer_types(cvr_graph *g, ir_node *n, cvr_type *types, cvr_error *err);
 /* Fences an op that cannot be in a program of low precision: its inputs become f32. `low`: what its output returns to,
@@ -171,6 +176,10 @@ struct cvr_device {
     cvr_host_run_fn run_host; /* NULL: the kernel is called as it is */
     uint64_t last_program;    /* whose data lies in the arena, which programs may share */
     uint64_t uploaded, last;  /* tickets of what was issued last in each lane */
+    uint64_t uploads;         /* how many were issued; */
+    uint64_t uploads_done;    /* so many of them are known to be done; */
+    uint64_t uploads_covered; /* so many are done when `last` is */
+    bool last_done;           /* `last` is known to be done */
 };
 
 static inline uint64_t align_up(uint64_t bytes, uint64_t align) {
@@ -192,7 +201,10 @@ int32_t device_start_upload(cvr_device *d, const device_bytes *b, uint64_t after
 int32_t device_start_download(cvr_device *d, const device_bytes *b, cvr_error *err);
 int32_t device_copy(cvr_device *d, const device_bytes *b, cvr_error *err);
 int32_t device_replay(cvr_device *d, void *recording, cvr_error *err);
-int32_t device_wait(cvr_device *d, uint64_t ticket, cvr_error *err);
+/* For the last upload, or for all that was issued last in the main lane, which waits for the uploads before it. Neither
+ * asks the backend about what is known to be done. */
+int32_t device_wait_uploads(cvr_device *d, cvr_error *err);
+int32_t device_wait(cvr_device *d, cvr_error *err);
 /* Waits for all that was issued. */
 int32_t device_settle(cvr_device *d, cvr_error *err);
 /* These come back when all before and they themselves are done. */

@@ -28,7 +28,8 @@ int32_t cvr_graph_trace(cvr_graph **out, const cvr_graph *g, cvr_error *err) {
     cvr_store *store;
     *out = NULL;
     CVR_TRY(store_scratch(&store, g->store, err));
-    int32_t status = cvr_graph_create(out, g->plugins, store, g->training, err);
+    const bool trains = g->training && g->builder.training; /* within a frozen network it does not */
+    int32_t status = cvr_graph_create(out, g->plugins, store, trains, err);
     if (status != CVR_OK) {
         cvr_store_destroy(&store);
         return status;

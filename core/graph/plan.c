@@ -19,13 +19,20 @@ static int32_t live_nodes(plan *p, const cvr_graph *g, cvr_error *err) {
     return good ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
 }
 
-/* By value: whether it is stored, and stays as it is from run to run: nothing here updates it, and no gradient that
- * another program would take reaches it. */
+/* A second network, such as a teacher, is one that is read once a step and may be far larger than the one that is
+ * trained. What kernels make of its weights would lie in the arena all the time, several times the weights' own bytes;
+ * made anew each step it lies in a workspace, one layer's at a time. */
+static bool is_guest(const cvr_graph *g, cvr_value v) {
+    return *cvr_store_get(g->store, g->values[v]->store_index)->network != '\0';
+}
+
+/* By value: whether it is stored, and stays as it is from run to run, so that kernels may prepare it: nothing here
+ * updates it, and no gradient that another program would take reaches it. */
 static int32_t find_constants(const plan *p, const cvr_graph *g, bool **out, cvr_error *err) {
     bool *constant = cvr_calloc(g->n_values, sizeof *constant);
     if (!constant) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t v = 1; v < g->n_values; v++)
-        constant[v] = g->values[v]->kind == VALUE_STORED && !g->values[v]->needs_gradient;
+        constant[v] = g->values[v]->kind == VALUE_STORED && !g->values[v]->needs_gradient && !is_guest(g, (cvr_value)v);
     for (size_t i = 0; i < p->n; i++) {
         const ir_node *n = p->nodes[i].node;
         for (uint32_t k = 0; k < n->n_inputs && k < 64; k++)
@@ -50,7 +57,10 @@ static int32_t find_updates(plan *p, const cvr_graph *g, cvr_error *err) {
                     return cvr_fail(err, CVR_ERR_PLUGIN,
                                     "%s, an output, is made after the first update, which `%s` may veto",
                                     g->outputs[k].name, p->nodes[i].node->name);
-    p->updates = first;
+    p->guarded = first < p->n;
+    for (size_t i = first; i < p->n; i++)
+        if (p->nodes[i].node->op->mutates && !node_obeys_vetoes(g, p->nodes[i].node)) p->guarded = false;
+    p->updates = p->guarded ? p->n : first;
     return CVR_OK;
 }
 

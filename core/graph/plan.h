@@ -31,7 +31,10 @@ typedef struct plan {
     int64_t *block_of; /* by value; -1: stored, or not in this program */
     int64_t scalars;   /* the block of all scalars, each at `within` times `align`; -1: there is none */
     uint32_t *within, n_scalars;
-    size_t updates; /* nodes from here on are not run where an output vetoes them; n: there is no such output */
+    /* Nodes from here on are not run where an output vetoes them; n: there is no such output, or what stands there
+     * obeys the vetoes by itself (update_guard.c). */
+    size_t updates;
+    bool guarded; /* it does */
     plan_block *blocks;
     size_t n_blocks;
     uint64_t *arenas; /* bytes of each */
@@ -65,9 +68,12 @@ void plan_clear(plan *p);
 bool node_is_program(const cvr_graph *g, const ir_node *n);
 /* Replaces nodes that are not kept, but mean something in other ops, which are then looked at in turn. `keeps` fails
  * where a node can be neither kept nor replaced. */
+typedef struct rewrite rewrite;
 typedef struct lowering {
     int32_t (*keeps)(const struct lowering *l, cvr_graph *g, const ir_node *n, bool *keep, cvr_error *err);
     void *ctx;
+    /* Optional. Sees each node before `keeps` does; may change its inputs, and emit and keep what makes them. */
+    int32_t (*inputs)(const struct lowering *l, rewrite *w, ir_node *n, cvr_error *err);
 } lowering;
 int32_t lower_graph(cvr_graph *g, const lowering *l, cvr_error *err);
 /* What is kept is what the device has a kernel for. */
@@ -75,5 +81,17 @@ int32_t lower_for_device(cvr_graph *g, cvr_device *d, cvr_error *err);
 /* The best kernel for a node on the device, or NULL with the reasons in `why`. */
 int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *const *backends, uint32_t n_backends,
                        const cvr_kernel_desc **out, cvr_text *why, cvr_error *err);
+/* The same for a signature of the node that is not quite its own. */
+int32_t resolve_signature(const plan_request *r, const ir_node *n, node_signature *s, const char *const *backends,
+                          uint32_t n_backends, const cvr_kernel_desc **out, cvr_text *why, cvr_error *err);
+
+/* Casts that nodes of one program share (shared_casts.c). */
+typedef struct shared_casts {
+    cvr_device *device;
+    cvr_value *of; /* by value: it as the activations' type, or CVR_NONE */
+    size_t n;
+} shared_casts;
+/* Before a node is lowered: where the kernel that will run it CVR_KERNEL_CASTS some inputs, it reads them cast. */
+int32_t shared_casts_give(shared_casts *c, rewrite *w, ir_node *n, cvr_error *err);
 
 #endif

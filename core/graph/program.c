@@ -107,20 +107,30 @@ int32_t cvr_program_begin_write(cvr_program *p, int32_t slot, const void *bytes,
     const size_t input = input_index(p, v);
     char *scalar = scalar_address(p, v);
     if (scalar) {
+        if (p->scalars_up > p->device->uploads_done) CVR_TRY(device_wait_uploads(p->device, err));
         memcpy(scalar, bytes, n);
         p->scalars_changed = true;
         return CVR_OK;
     }
     take_arena(p);
     if (!n) return CVR_OK;
-    return input < p->n_inputs && !device_is_host(p->device)
-               ? landing_write(p, input + 1, bytes, n, err)
-               : device_upload(p->device, value_address(p, v), bytes, n, err);
+    if (input >= p->n_inputs || device_is_host(p->device))
+        return device_upload(p->device, value_address(p, v), bytes, n, err);
+    CVR_TRY(landing_write(p, input + 1, bytes, n, err));
+    p->inputs_up = p->device->uploads;
+    return CVR_OK;
 }
 
 int32_t cvr_program_write(cvr_program *p, int32_t slot, const void *bytes, cvr_error *err) {
     CVR_TRY(cvr_program_begin_write(p, slot, bytes, err));
-    return device_wait(p->device, p->device->uploaded, err);
+    return device_wait_uploads(p->device, err);
+}
+
+int32_t cvr_program_begin_read(cvr_program *p, int32_t slot, void *bytes, cvr_error *err) {
+    const cvr_value v = p->slots[slot];
+    const device_bytes b = {bytes, root_address(p, v), type_bytes(&p->graph->values[v]->type)};
+    return scalar_address(p, v) || !b.bytes ? cvr_program_read(p, slot, bytes, err)
+                                            : device_start_download(p->device, &b, err);
 }
 
 int32_t cvr_program_read(cvr_program *p, int32_t slot, void *bytes, cvr_error *err) {
@@ -212,9 +222,11 @@ static int32_t write_scalars(cvr_program *p, cvr_error *err) {
     if (!p->scalars_changed || !p->plan.n_scalars) return CVR_OK;
     p->scalars_changed = false;
     const uint64_t bytes = p->plan.n_scalars * p->plan.align;
-    return device_is_host(p->device)
-               ? device_upload(p->device, plan_block_address(p, p->plan.scalars), p->scalars, bytes, err)
-               : landing_write(p, 0, p->scalars, bytes, err);
+    if (device_is_host(p->device))
+        return device_upload(p->device, plan_block_address(p, p->plan.scalars), p->scalars, bytes, err);
+    CVR_TRY(landing_write(p, 0, p->scalars, bytes, err));
+    p->scalars_up = p->device->uploads;
+    return CVR_OK;
 }
 
 /* ---- vetoes ---- */
@@ -245,13 +257,14 @@ static int32_t read_vetoes(cvr_program *p, size_t *next, veto_number *all, size_
         const device_bytes b = {&v->bits, root_address(p, o->value), type_bytes(&g->values[o->value]->type)};
         status = device_start_download(p->device, &b, err);
     }
-    const int32_t waited = device_wait(p->device, p->device->last, status == CVR_OK ? err : NULL);
+    const int32_t waited = device_wait(p->device, status == CVR_OK ? err : NULL);
     return status == CVR_OK ? waited : status;
 }
 
-/* Whether an output that may says no to the updates that come next. */
+/* Whether an output that may says no to the updates. */
 static int32_t ask_vetoes(cvr_program *p, cvr_error *err) {
     veto_number all[VETOES_AT_ONCE];
+    p->asked = true;
     for (size_t next = 0, n; next < p->graph->n_outputs;) {
         CVR_TRY(read_vetoes(p, &next, all, &n, err));
         for (size_t i = 0; i < n; i++) p->vetoed = p->vetoed || says_no(p, &all[i]);
@@ -259,15 +272,17 @@ static int32_t ask_vetoes(cvr_program *p, cvr_error *err) {
     return CVR_OK;
 }
 
-bool cvr_program_vetoed(const cvr_program *p) {
-    return p->vetoed;
+int32_t cvr_program_vetoed(cvr_program *p, bool *vetoed, cvr_error *err) {
+    if (p->plan.guarded && !p->asked) CVR_TRY(ask_vetoes(p, err));
+    *vetoed = p->vetoed;
+    return CVR_OK;
 }
 
 int32_t cvr_program_run(cvr_program *p, cvr_error *err) {
     CVR_TRY(prepare(p, err));
     CVR_TRY(write_scalars(p, err));
     if (!device_is_host(p->device)) CVR_TRY(landing_take(p, err));
-    p->vetoed = false;
+    p->asked = p->vetoed = false;
     if (p->changes_store) change_store(p);
     for (size_t i = 0; i < p->n_segments; i++) {
         const segment *s = &p->segments[i];
@@ -275,7 +290,9 @@ int32_t cvr_program_run(cvr_program *p, cvr_error *err) {
         if (p->vetoed) break;
         CVR_TRY(s->recording ? device_replay(p->device, s->recording, err) : host_segment_run(p, s, err));
     }
-    return device_wait(p->device, p->device->uploaded, err); /* what was uploaded may change again */
+    /* The host's copy of the inputs may change again now. That of the scalars is ours, and waits for its next change.
+     */
+    return p->inputs_up > p->device->uploads_done ? device_wait_uploads(p->device, err) : CVR_OK;
 }
 
 size_t cvr_program_nodes(const cvr_program *p) {

@@ -75,20 +75,25 @@ static bool takes_node(const plan_request *r, const ir_node *n, const cvr_kernel
     return false;
 }
 
-int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *const *backends, uint32_t n_backends,
-                       const cvr_kernel_desc **out, cvr_text *why, cvr_error *err) {
-    node_signature s;
+int32_t resolve_signature(const plan_request *r, const ir_node *n, node_signature *s, const char *const *backends,
+                          uint32_t n_backends, const cvr_kernel_desc **out, cvr_text *why, cvr_error *err) {
     *out = NULL;
-    make_signature(&s, r, n);
     for (uint32_t b = 0; b < n_backends && !*out; b++) {
         const cvr_kernel_desc *const *kernels;
         size_t count;
         CVR_TRY(cvr_plugins_kernels(r->device->plugins, n->op, backends[b], &kernels, &count, err));
         if (count == 0 && backends[b]) cvr_text_add(why, "%s%s has no kernel", why->n ? "; " : "", backends[b]);
         for (size_t i = 0; i < count && !*out; i++)
-            if (takes_node(r, n, kernels[i], !backends[b], &s, why)) *out = kernels[i];
+            if (takes_node(r, n, kernels[i], !backends[b], s, why)) *out = kernels[i];
     }
     return CVR_OK;
+}
+
+int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *const *backends, uint32_t n_backends,
+                       const cvr_kernel_desc **out, cvr_text *why, cvr_error *err) {
+    node_signature s;
+    make_signature(&s, r, n);
+    return resolve_signature(r, n, &s, backends, n_backends, out, why, err);
 }
 
 /* ---- lowering ---- */
@@ -182,7 +187,8 @@ static int32_t decompose(rewrite *w, const lowering *l, ir_node *n, uint32_t dep
 
 static int32_t lower_node(rewrite *w, const lowering *l, ir_node *n, uint32_t depth, cvr_error *err) {
     bool keep;
-    const int32_t status = l->keeps(l, w->g, n, &keep, err);
+    int32_t status = l->inputs ? l->inputs(l, w, n, err) : CVR_OK;
+    if (status == CVR_OK) status = l->keeps(l, w->g, n, &keep, err);
     if (status != CVR_OK) {
         graph_free_node(n);
         return status;
@@ -206,12 +212,12 @@ out:
 
 /* Whether the device runs the node as it is, or it can be nothing else. */
 static int32_t device_keeps(const lowering *l, cvr_graph *g, const ir_node *n, bool *keep, cvr_error *err) {
-    const cvr_device *d = l->ctx;
+    const cvr_device *d = ((const shared_casts *)l->ctx)->device;
     const bool fenced = node_low_precision(g, n) != 0;
     *keep = (!n->op->decompose && !node_is_program(g, n) && !fenced) || (n->op->flags & CVR_OP_ALIAS) ||
             strcmp(n->op->name, "cast") == 0;
     if (*keep) return CVR_OK;
-    const plan_request r = {g, l->ctx, 1, 0, NULL};
+    const plan_request r = {g, ((const shared_casts *)l->ctx)->device, 1, 0, NULL};
     const cvr_kernel_desc *kernel;
     cvr_text why = {0};
     const int32_t status = resolve_kernel(&r, n, d->backend->runs, d->backend->n_runs, &kernel, &why, err);
@@ -220,7 +226,14 @@ static int32_t device_keeps(const lowering *l, cvr_graph *g, const ir_node *n, b
     return status;
 }
 
+static int32_t device_inputs(const lowering *l, rewrite *w, ir_node *n, cvr_error *err) {
+    return shared_casts_give(l->ctx, w, n, err);
+}
+
 int32_t lower_for_device(cvr_graph *g, cvr_device *d, cvr_error *err) {
-    const lowering l = {device_keeps, d};
-    return lower_graph(g, &l, err);
+    shared_casts casts = {.device = d};
+    const lowering l = {device_keeps, &casts, device_inputs};
+    const int32_t status = lower_graph(g, &l, err);
+    cvr_free(casts.of);
+    return status;
 }

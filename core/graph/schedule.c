@@ -1,7 +1,8 @@
 /*
  * Updates as early as they may run: an optimizer's update stands, when it is emitted, after all gradients, so that
  * every gradient would be kept until the end of the step. Here it moves to just behind the last node that makes one of
- * its inputs or reads what it changes; the gradient's memory is free from there on, and it is still in the cache.
+ * its inputs or reads what it changes; the gradient's memory is free from there on, and it is still in the cache. What
+ * tells updates of a veto (update_guard.c) moves up before them.
  */
 #include "ir.h"
 
@@ -19,6 +20,10 @@ bool node_is_update(const ir_node *n) {
     return n->backward && n->op->mutates != 0 && n->n_outputs == 0;
 }
 
+static bool moves_up(const cvr_graph *g, const ir_node *n) {
+    return node_is_update(n) || (n->n_outputs == 1 && g->values[n->outputs[0]]->guarded);
+}
+
 /* One past the last node that makes something which may veto updates: none may stand before it. */
 static size_t vetoes_made(const schedule *s) {
     size_t last = 0;
@@ -29,21 +34,22 @@ static size_t vetoes_made(const schedule *s) {
     return last;
 }
 
-/* Each node's own place is behind its predecessors; an update's is behind what it depends on. */
+/* Each node's own place is behind its predecessors; that of one which moves up is behind what it depends on. */
 static void find_places(schedule *s) {
     const cvr_graph *g = s->g;
     for (size_t v = 0; v < g->n_values; v++) s->root[v] = (cvr_value)v;
     for (size_t i = 0; i < g->n_nodes; i++) {
         const ir_node *n = g->nodes[i];
-        size_t place = node_is_update(n) ? vetoes_made(s) : 0;
+        const bool moves = moves_up(g, n);
+        size_t place = moves ? vetoes_made(s) : 0;
         for (uint32_t k = 0; k < n->n_inputs; k++) {
             const cvr_value v = s->root[n->inputs[k]];
             const size_t after = (n->op->mutates >> k & 1) ? s->seen[v] : s->made[v];
             if (v && after > place) place = after;
         }
         if (n->op->flags & CVR_OP_ALIAS) s->root[n->outputs[0]] = s->root[n->inputs[0]];
-        s->behind[i] = node_is_update(n) ? place : i;
-        const size_t after = node_is_update(n) ? place : i + 1;
+        s->behind[i] = moves ? place : i;
+        const size_t after = moves ? place : i + 1;
         for (uint32_t k = 0; k < n->n_inputs + n->n_outputs; k++) {
             const cvr_value v = s->root[n->inputs[k]]; /* outputs follow the inputs in one block */
             const bool changed = k >= n->n_inputs || (n->op->mutates >> k & 1);
@@ -53,25 +59,26 @@ static void find_places(schedule *s) {
     }
 }
 
-/* Before node i stand the updates whose place is i, in the order in which they were. */
+/* Before node i stand the nodes that move up and whose place is i, in the order in which they were. */
 static void put_in_order(schedule *s) {
     cvr_graph *g = s->g;
     size_t n = 0, next = 0;
-    size_t *first = s->lists, *chain = s->lists + g->n_nodes + 1; /* updates by place */
+    size_t *first = s->lists, *chain = s->lists + g->n_nodes + 1; /* what moves up, by place */
     for (size_t i = 0; i <= g->n_nodes; i++) first[i] = SIZE_MAX;
     for (size_t i = g->n_nodes; i-- > 0;) {
-        if (!node_is_update(g->nodes[i])) continue;
+        if (!moves_up(g, g->nodes[i])) continue;
         chain[i] = first[s->behind[i]];
         first[s->behind[i]] = i;
     }
     for (; next <= g->n_nodes; next++) {
         for (size_t i = first[next]; i != SIZE_MAX; i = chain[i]) s->ordered[n++] = g->nodes[i];
-        if (next < g->n_nodes && !node_is_update(g->nodes[next])) s->ordered[n++] = g->nodes[next];
+        if (next < g->n_nodes && !moves_up(g, g->nodes[next])) s->ordered[n++] = g->nodes[next];
     }
     if (n) memcpy(g->nodes, s->ordered, n * sizeof *g->nodes);
 }
 
 int32_t cvr_graph_schedule(cvr_graph *g, cvr_error *err) {
+    CVR_TRY(graph_guard_updates(g, err));
     schedule s = {.g = g,
                   .root = cvr_calloc(g->n_values, sizeof *s.root),
                   .made = cvr_calloc(g->n_values, sizeof *s.made),

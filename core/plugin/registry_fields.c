@@ -1,7 +1,8 @@
 /* Which fields the descriptors have. A field that takes part in checks of its own is in registry_check.c as well. */
 #include "registry_fields.h"
 
-#define MOST_LISTED 256 /* attributes of a schema, stages of a model: more is a count that was never set */
+#define KERNEL_CASTS 0xffff0000u /* CVR_KERNEL_CASTS of any input */
+#define MOST_LISTED 256          /* attributes of a schema, stages of a model: more is a count that was never set */
 
 #define FIELD(kind_, type_, field_) kind_, #field_, (uint32_t)offsetof(type_, field_)
 #define LIST(kind_, type_, field_, count_)                                                                             \
@@ -33,7 +34,8 @@ static const desc_field kernel_fields[] = {
     FIELD_OF(FUNCTION, cvr_kernel_desc, payload),
     BOUNDED(NUMBER, cvr_kernel_desc, op_version, 1, 1000000),
     BOUNDED(FLAGS, cvr_kernel_desc, flags, 0,
-            CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE | CVR_KERNEL_STRIDED | CVR_KERNEL_BF16 | CVR_KERNEL_F16),
+            CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE | CVR_KERNEL_STRIDED | CVR_KERNEL_BF16 | CVR_KERNEL_F16 |
+                KERNEL_CASTS),
     BOUNDED(FLAGS, cvr_kernel_desc, reserved, 0, 0),
     FIELDS_END,
 };

@@ -24,6 +24,7 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     const float *grad = optimizer_data(a, IN_GRAD);
     const double lr = optimizer_lr(a) * s->lr_factor, t = (double)optimizer_step(a) + 1;
     const double correction[2] = {1 - pow(s->betas[0], t), 1 - pow(s->betas[1], t)};
+    if (optimizer_is_idle(a)) return CVR_OK;
     for (int64_t i = 0; i < optimizer_numel(a); i++) {
         double p = param[i], g = grad[i];
         if (s->decoupled)

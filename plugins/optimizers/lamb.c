@@ -36,6 +36,7 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     const double correction[2] = {1 - pow(s->betas[0], t), 1 - pow(s->betas[1], t)};
     const int64_t n = optimizer_numel(a);
     double ratio = 1, sum = 0;
+    if (optimizer_is_idle(a)) return CVR_OK;
     for (int64_t i = 0; i < n; i++) {
         const double g = grad[i];
         avg[i] = (float)(avg[i] + (1 - s->betas[0]) * (g - avg[i]));
@@ -56,6 +57,8 @@ static int32_t emit(const cvr_builder *b, const cvr_update_args *args, cvr_error
     CVR_TRY(optimizer_moments(b, args->param, state, err));
     return optimizer_emit(b, args, "lamb_update", &call, sizeof call, state, 2, err);
 }
+
+CVR_DEFINE_TRAITS(traits, {CVR_TRAIT_IDLE, &optimizer_idle})
 
 static double flops(const cvr_infer_args *a) {
     return optimizer_flops(a, 27.0);
@@ -84,6 +87,7 @@ const optimizer_family optimizer_lamb = {
                   .attrs = op_attrs,
                   .mutates = 1u << IN_PARAM | 1u << IN_STATE | 1u << (IN_STATE + 1),
                   .infer = optimizer_infer,
+                  .trait = traits,
                   .flops = flops,
                   .doc = "param -= lr * |param| / |u| * u, u Adam's direction and weight decay (You et al., 2020)"},
     .update.reference = {sizeof(cvr_cpu_fn), run},

@@ -41,6 +41,7 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     const float *grad = optimizer_data(a, IN_GRAD);
     const double lr = optimizer_lr(a) * s->lr_factor, ratio = ratio_of(a);
     const bool first = optimizer_step(a) == 0;
+    if (optimizer_is_idle(a)) return CVR_OK;
     for (int64_t i = 0; i < optimizer_numel(a); i++) {
         const double g = ratio * (grad[i] + s->weight_decay * param[i]);
         const double d = optimizer_along(buf, i, g, first, s->momentum, s->dampening, s->nesterov);
@@ -57,6 +58,8 @@ static int32_t emit(const cvr_builder *b, const cvr_update_args *args, cvr_error
     CVR_TRY(optimizer_momentum(b, args->param, s->momentum, s->dampening, s->nesterov, &buffer, err));
     return optimizer_emit(b, args, "lars_update", &call, sizeof call, &buffer, s->momentum != 0, err);
 }
+
+CVR_DEFINE_TRAITS(traits, {CVR_TRAIT_IDLE, &optimizer_idle})
 
 static double flops(const cvr_infer_args *a) {
     return optimizer_flops(a, 11.0);
@@ -83,6 +86,7 @@ const optimizer_family optimizer_lars = {
                   .mutates = 1u << IN_PARAM | 1u << IN_STATE,
                   .optional = 1u << IN_STATE,
                   .infer = optimizer_infer,
+                  .trait = traits,
                   .flops = flops,
                   .doc = "sgd_update of the gradient scaled by norms (You, Gitman, Ginsburg, 2017)"},
     .update.reference = {sizeof(cvr_cpu_fn), run},

@@ -18,6 +18,7 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     float *param = optimizer_data(a, IN_PARAM), *avg = optimizer_data(a, IN_STATE);
     const float *grad = optimizer_data(a, IN_GRAD);
     const double lr = optimizer_lr(a) * s->lr_factor;
+    if (optimizer_is_idle(a)) return CVR_OK;
     for (int64_t i = 0; i < optimizer_numel(a); i++) {
         const double g = grad[i], m = avg[i], p = param[i] * (1 - lr * s->weight_decay);
         param[i] = (float)(p - lr * sign(s->betas[0] * m + (1 - s->betas[0]) * g));

@@ -26,6 +26,7 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     const double lr = optimizer_lr(a) * s->lr_factor;
     const double correction = 1 - pow(s->betas[1], (double)optimizer_step(a) + 1);
     const cvr_nadam_means mu = cvr_nadam_means_of(s->betas[0], s->momentum_decay, optimizer_step(a));
+    if (optimizer_is_idle(a)) return CVR_OK;
     for (int64_t i = 0; i < optimizer_numel(a); i++) {
         double p = param[i], g = grad[i];
         if (s->decoupled)

@@ -17,6 +17,11 @@ const cvr_attr_desc optimizer_nesterov_attr = CVR_ATTR_INIT(BOOL, "nesterov", "n
 const cvr_attr_desc optimizer_adapt_attr =
     CVR_ATTR_INIT(BOOL, "always_adapt", "no", "scale by norms also where there is no weight decay");
 
+enum { MANY_LR, MANY_STEP, MANY_FIRST };
+
+const cvr_idle_trait optimizer_idle = {sizeof optimizer_idle, -1, IN_STEP, 0};
+const cvr_idle_trait optimizer_idle_many = {sizeof optimizer_idle_many, -1, MANY_STEP, 0};
+
 int32_t optimizer_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_type *param = a->inputs[IN_PARAM], *lr = a->inputs[IN_LR], *step = a->inputs[IN_STEP];
     if (lr->dtype != CVR_F32 || lr->rank != 0 || step->dtype != CVR_I64 || step->rank != 0)
@@ -70,7 +75,7 @@ int32_t optimizer_emit(const cvr_builder *b, const cvr_update_args *args, const 
 
 /* ---- many parameters in one node ---- */
 
-enum { MANY_LR, MANY_STEP, MANY_FIRST };
+CVR_DEFINE_TRAITS(many_traits, {CVR_TRAIT_IDLE, &optimizer_idle_many})
 
 /* Where input k of a parameter's own lies among the inputs of the op of one parameter. */
 static uint32_t place_of(uint32_t k) {
@@ -89,6 +94,7 @@ cvr_op_desc optimizer_many(const optimizer_family *f) {
     d.max_inputs = MANY_FIRST + own * most;
     d.n_attrs = f->update.op.n_attrs;
     d.attrs = f->update.op.attrs;
+    d.trait = many_traits;
     for (uint32_t i = 0; i < own * most; i++) {
         d.mutates |= (f->update.op.mutates >> place_of(i % own) & 1) << (MANY_FIRST + i);
         d.optional |= (f->update.op.optional >> place_of(i % own) & 1) << (MANY_FIRST + i);

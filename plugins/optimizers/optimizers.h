@@ -3,6 +3,7 @@
 #ifndef CVR_PLUGINS_OPTIMIZERS_H
 #define CVR_PLUGINS_OPTIMIZERS_H
 
+#include <cvr/plugin/idle.h>
 #include <cvr/plugin/ops/optim.h>
 #include <cvr/plugin/ops/reference.h>
 
@@ -27,8 +28,9 @@ extern const optimizer_family optimizer_lion;
 extern const optimizer_family optimizer_lamb;
 extern const optimizer_family optimizer_lars;
 
-/* The ops that stand beside the updates. */
+/* The ops that stand beside the updates, and the one that stands before them. */
 extern const cvr_reference_op optimizer_running[2];
+extern const cvr_reference_op optimizer_guard;
 
 /* The inputs of every update op, before its state; lr and step are what the updates of many parameters share. */
 enum { IN_PARAM, IN_GRAD, IN_LR, IN_STEP, IN_STATE };
@@ -39,6 +41,9 @@ extern const cvr_attr_desc optimizer_decay_attr, optimizer_factor_attr;
 extern const cvr_attr_desc optimizer_betas_attr, optimizer_eps_attr;
 extern const cvr_attr_desc optimizer_momentum_attr, optimizer_dampening_attr, optimizer_nesterov_attr;
 extern const cvr_attr_desc optimizer_adapt_attr;
+
+/* A step below 0 is idle: the update is vetoed. Of an op of one parameter, and of one of many. */
+extern const cvr_idle_trait optimizer_idle, optimizer_idle_many;
 
 /* param, grad and state: f32 of one shape and order; lr () f32, step () i64. */
 int32_t optimizer_infer(const cvr_infer_args *a, cvr_error *err);
@@ -83,7 +88,7 @@ double optimizer_flops(const cvr_infer_args *a, double each);
         return optimizer_many_decompose(b, a, op_, sizeof(attrs_type_), own_, err);                                    \
     }                                                                                                                  \
     static const cvr_multi_tensor_trait multi_tensor = {sizeof multi_tensor, op_ "_many", OPTIMIZER_SHARED};           \
-    CVR_DEFINE_TRAITS(traits, {CVR_TRAIT_MULTI_TENSOR, &multi_tensor})
+    CVR_DEFINE_TRAITS(traits, {CVR_TRAIT_MULTI_TENSOR, &multi_tensor}, {CVR_TRAIT_IDLE, &optimizer_idle})
 #define OPTIMIZER_MANY(op_)                                                                                            \
     {                                                                                                                  \
         .infer = many_infer, .decompose = many_decompose, .flops = many_flops,                                         \
@@ -117,6 +122,10 @@ static inline double optimizer_lr(const cvr_kernel_args *a) {
 
 static inline int64_t optimizer_step(const cvr_kernel_args *a) {
     return *(const int64_t *)a->inputs[IN_STEP]->data;
+}
+
+static inline bool optimizer_is_idle(const cvr_kernel_args *a) {
+    return optimizer_step(a) < 0;
 }
 
 static inline int64_t optimizer_numel(const cvr_kernel_args *a) {

@@ -18,6 +18,7 @@ static const optimizer_family *const families[] = {&optimizer_sgd,   &optimizer_
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
     CVR_TRY(cvr_add_reference_ops(r, optimizer_running, 2, err));
+    CVR_TRY(cvr_add_reference_ops(r, &optimizer_guard, 1, err));
     for (uint32_t i = 0; i < sizeof families / sizeof *families; i++) CVR_TRY(add_family(r, families[i], err));
     return CVR_OK;
 }

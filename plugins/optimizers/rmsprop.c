@@ -33,6 +33,7 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     float *buf = optimizer_data(a, IN_STATE + 1), *mean = optimizer_data(a, IN_STATE + 2);
     const float *grad = optimizer_data(a, IN_GRAD);
     const double lr = optimizer_lr(a) * s->lr_factor;
+    if (optimizer_is_idle(a)) return CVR_OK;
     for (int64_t i = 0; i < optimizer_numel(a); i++) {
         const double g = grad[i] + s->weight_decay * param[i];
         double v = s->alpha * square[i] + (1 - s->alpha) * g * g;

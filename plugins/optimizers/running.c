@@ -65,6 +65,9 @@ static double pairs_flops(const cvr_infer_args *a) {
     return sum;
 }
 
+static const cvr_idle_trait average_idle = {sizeof average_idle, 0, 0, 0}; /* a weight of 0 */
+CVR_DEFINE_TRAITS(average_traits, {CVR_TRAIT_IDLE, &average_idle})
+
 #define PAIRS 0x2AAAAAAAAAAAAAAAull /* bits 1, 3, ... 61: the first of each pair */
 
 const cvr_reference_op optimizer_running[2] = {
@@ -87,6 +90,7 @@ const cvr_reference_op optimizer_running[2] = {
             .max_inputs = 63,
             .mutates = PAIRS,
             .infer = average_infer,
+            .trait = average_traits,
             .flops = pairs_flops,
             .doc = "average = (1 - weight) * average + weight * value"},
      .reference = {sizeof(cvr_cpu_fn), average_run}},

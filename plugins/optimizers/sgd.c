@@ -19,6 +19,7 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     const float *grad = optimizer_data(a, IN_GRAD);
     const double lr = optimizer_lr(a) * s->lr_factor;
     const bool first = optimizer_step(a) == 0;
+    if (optimizer_is_idle(a)) return CVR_OK;
     for (int64_t i = 0; i < optimizer_numel(a); i++) {
         const double g = grad[i] + s->weight_decay * param[i];
         const double d = optimizer_along(buf, i, g, first, s->momentum, s->dampening, s->nesterov);

@@ -25,8 +25,8 @@ void add_conv_input(conv_node *n, uint32_t i, uint32_t dtype, uint32_t rank, con
 }
 
 void add_conv_output(conv_node *n, uint32_t i, uint32_t dtype, uint32_t rank, const int64_t *shape) {
-    n->tensors[8 + i] = tensor_of(dtype, rank, shape);
-    n->outputs[i] = &n->tensors[8 + i];
+    n->tensors[NODE_MADE + i] = tensor_of(dtype, rank, shape);
+    n->outputs[i] = &n->tensors[NODE_MADE + i];
     if (n->sig.n_outputs <= i) n->sig.n_outputs = i + 1;
 }
 
@@ -57,7 +57,7 @@ void make_conv_node(conv_node *n, const conv_case *c, int pass, uint32_t dtype, 
         else
             add_conv_input(n, (uint32_t)place, i == 1 ? CVR_F32 : dtype, 4, shapes[i]);
     }
-    n->node = (library_node){&cudnn_conv_ops[pass].op, &n->sig};
+    n->node = (library_node){&cudnn_conv_ops[pass].op, &n->sig, NULL};
 }
 
 /* ---- devices ---- */

@@ -16,12 +16,15 @@ typedef struct conv_case {
 enum { PASS_FORWARD, PASS_INPUT, PASS_WEIGHT, PASSES };
 extern const char *const pass_names[PASSES];
 
+#define NODE_MADE 9u
+#define NODE_TENSORS (NODE_MADE + 3u)
+
 /* A node of one pass, with all that it points to. In f16 and bf16 weights and their gradients are f32, as in training.
  */
 typedef struct conv_node {
     cvr_conv2d_backward_input_attrs attrs; /* those of the other two passes have its size or less */
-    cvr_tensor tensors[16];                /* inputs from 0 on, outputs from 8 on */
-    const cvr_tensor *inputs[8], *outputs[3];
+    cvr_tensor tensors[NODE_TENSORS];      /* inputs from 0 on, outputs from NODE_MADE on */
+    const cvr_tensor *inputs[NODE_MADE], *outputs[3];
     cvr_signature sig;
     library_node node;
 } conv_node;

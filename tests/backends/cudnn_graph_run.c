@@ -86,7 +86,9 @@ static void pointwise_position(const cudnn_step *s, const numbers *t, const int6
     const float b = s->tensors[1] == NO_TENSOR ? 0 : *at(&t[1], p[0], p[1], p[2], p[3]);
     float v = a;
     if (s->mode == CUDNN_POINTWISE_ADD) v = a + b;
+    if (s->mode == CUDNN_POINTWISE_SUB) v = a - b;
     if (s->mode == CUDNN_POINTWISE_MUL) v = a * b;
+    if (s->mode == CUDNN_POINTWISE_RELU_BWD) v = b > 0 && (s->upper <= 0 || b < s->upper) ? a : 0;
     if (s->mode == CUDNN_POINTWISE_RELU_FWD) v = a < 0 ? 0 : s->upper > 0 && a > s->upper ? s->upper : a;
     *at(&t[2], p[0], p[1], p[2], p[3]) = v;
 }
@@ -98,11 +100,19 @@ static void stats_position(const cudnn_step *s, const numbers *t, const int64_t 
     *at(&t[2], 0, p[1], 0, 0) += v * v;
 }
 
+static void sum_position(const cudnn_step *s, const numbers *t, const int64_t *p) {
+    (void)s;
+    *at(&t[1], 0, p[1], 0, 0) += *at(&t[0], p[0], p[1], p[2], p[3]);
+}
+
 static void run_step(const cudnn_step *s, const numbers t[3]) {
     if (s->kind <= CUDNN_CONV_WEIGHT) {
         run_conv(s, t);
     } else if (s->kind == CUDNN_POINTWISE) {
         each(t[2].dims, pointwise_position, s, t);
+    } else if (s->kind == CUDNN_SUM) {
+        memset(t[1].data, 0, (size_t)count(t[1].dims) * 4);
+        each(t[0].dims, sum_position, s, t);
     } else {
         for (int i = 1; i < 3; i++) memset(t[i].data, 0, (size_t)count(t[i].dims) * 4);
         each(t[0].dims, stats_position, s, t);
@@ -120,7 +130,8 @@ void cudnn_graph_run(const cudnn_graph *g, void *const *addresses) {
     for (uint32_t i = 0; i < g->n_steps; i++) {
         numbers t[3] = {{NULL, NULL}};
         for (int k = 0; k < 3; k++)
-            if (g->steps[i].tensors[k] != NO_TENSOR) t[k] = all[g->steps[i].tensors[k]];
+            if (g->steps[i].tensors[k] != NO_TENSOR && (k < 2 || g->steps[i].kind != CUDNN_SUM))
+                t[k] = all[g->steps[i].tensors[k]];
         run_step(&g->steps[i], t);
     }
     n = 0;

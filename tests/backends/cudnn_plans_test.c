@@ -4,6 +4,8 @@
  */
 #include "cudnn_case.h"
 
+#include "cuda/cudnn_plan.h"
+
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
@@ -42,6 +44,23 @@ static void add_line(FILE *to, const described *d, const conv_case *c, int pass,
         cr_assert_leq(offer.candidates[i].workspace, LIBRARY_WORKSPACE);
         cudnn_library.release(d->library.self, offer.candidates[i].plan);
     }
+}
+
+/* The stem by a form that pads, on an H100: there are plans, and the first one uses tensor cores. */
+static void plan_padded_stem(const cudnn_target *target, uint32_t dtype, int pass, uint32_t number) {
+    conv_node n;
+    cudnn_plans plans;
+    cvr_error err = CVR_ERROR_INIT;
+    make_conv_node(&n, &convs[0], pass, dtype, CVR_MATH_F32, NULL);
+    const cudnn_op *op = (const cudnn_op *)n.node.op;
+    cudnn_form form = {.pads = op->pads(&n.sig)};
+    cr_assert(form.pads);
+    op->forms[number](&n.sig, &form);
+    const cudnn_wish wish = {.most = LIBRARY_WORKSPACE - form.scratch, .room = 2};
+    cr_assert_eq(cudnn_plans_make(target, &form.graph, &wish, &plans, &err), CVR_OK, "%s", err.message);
+    cr_assert_gt(plans.n, 0, "%s", plans.reason);
+    cr_expect(plans.list[0].notes >> CUDNN_NUMERICAL_NOTE_TENSOR_CORE & 1, "%s", plans.list[0].name);
+    for (uint32_t i = 0; i < plans.n; i++) cudnn_plan_free(target, &plans.list[i]);
 }
 
 /* The whole table of this version of cuDNN. */
@@ -100,4 +119,27 @@ Test(cudnn_plans, resnet50_is_planned_as_ever) {
     }
     if (f) (void)fclose(f);
     free(table);
+}
+
+/* A picture of three channels, padded to four: a deterministic plan on tensor cores in each 16-bit type and pass. */
+Test(cudnn_plans, padded_stem_has_plans_on_tensor_cores) {
+    described d;
+    cvr_error err = CVR_ERROR_INIT;
+    cudnn_owned owned = {.n = 0};
+    cudnn_target target = {NULL, NULL, NULL};
+    if (!has_cudnn()) return;
+    open_described(&d, "h100");
+    target.table = cudnn_table_open(&err);
+    cr_assert_eq(
+        CUDNN_MAKE(&target, &owned, CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, &target.described, &err,
+                   {CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, (int64_t)strlen(d.json), d.json}),
+        CVR_OK, "%s", err.message);
+    for (size_t t = 0; t < 2; t++) {
+        for (int pass = PASS_FORWARD; pass < PASSES; pass += PASS_WEIGHT - PASS_FORWARD) {
+            const uint32_t form = pass == PASS_FORWARD ? 1 : 0; /* without the one for a bias */
+            plan_padded_stem(&target, types[t], pass, form);
+        }
+    }
+    cudnn_release(&target, &owned);
+    close_described(&d);
 }

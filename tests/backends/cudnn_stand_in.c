@@ -15,7 +15,9 @@ static cudnnBackendDescriptor_t h100;
 static struct {
     cudnnBackendDescriptor_t d;
     cudnnBackendDescriptorType_t type;
+    int padded; /* a tensor: it has as many channels as pictures are padded to; a plan: a tensor of its graph has */
 } live[MOST_LIVE];
+static int graph_padded; /* the same of the graph that was made last */
 static cudnnBackendDescriptor_t ran[64];
 static void *addresses[16];
 static uint32_t n_addresses;
@@ -61,6 +63,10 @@ static cudnnStatus_t table_descriptor_destroy(cudnnBackendDescriptor_t d) {
 static cudnnStatus_t table_set(cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
                                cudnnBackendAttributeType_t type, int64_t n, const void *values) {
     if (type == CUDNN_TYPE_HANDLE) return CUDNN_STATUS_SUCCESS;
+    if (name == CUDNN_ATTR_TENSOR_DIMENSIONS)
+        live[place_of(d)].padded = ((const int64_t *)values)[1] == CUDNN_FORM_CHANNELS;
+    if (name == CUDNN_ATTR_TENSOR_UNIQUE_ID) /* which are counted from 1 in each graph */
+        graph_padded = (graph_padded && *(const int64_t *)values > 1) || live[place_of(d)].padded;
     if (name == CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS) memcpy(addresses, values, (size_t)n * sizeof *addresses);
     if (name == CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS) n_addresses = (uint32_t)n;
     return real->set(d, name, type, n, values);
@@ -69,6 +75,7 @@ static cudnnStatus_t table_set(cudnnBackendDescriptor_t d, cudnnBackendAttribute
 static cudnnStatus_t table_finalize(cudnnBackendDescriptor_t d) {
     const cudnnBackendDescriptorType_t type = live[place_of(d)].type;
     stand.made++;
+    if (type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR) live[place_of(d)].padded = graph_padded;
     if (type == CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR)
         (void)real->set(d, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &h100);
     if (type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)
@@ -94,11 +101,14 @@ static uint32_t n_placed(const cudnn_graph *g) {
     return n;
 }
 
-/* The form of the node that has as many tensors as cuDNN was given; where both have, the first of them. */
-static void compute(void) {
+/* The form of the node that has as many tensors as cuDNN was given, padded where the plan's graph is; where both have,
+ * the first of them. */
+static void compute(int padded) {
     const cudnn_op *op = (const cudnn_op *)computes->node.op;
+    stand.padded += (uint32_t)padded;
+    if (stand.padding_helps && !padded) stand.seconds *= 100;
     for (uint32_t i = 0; op->forms[i]; i++) {
-        cudnn_form f = {.n_casts = 0};
+        cudnn_form f = {.pads = padded ? op->pads(&computes->sig) : 0};
         op->forms[i](&computes->sig, &f);
         if (n_placed(&f.graph) != n_addresses) continue;
         cudnn_graph_run(&f.graph, addresses);
@@ -115,7 +125,7 @@ static cudnnStatus_t table_execute(cudnnHandle_t handle, cudnnBackendDescriptor_
     stand.executions++;
     stand.seconds = 1e-3 * (number + 1);
     if (number < stand.failing_plans) return CUDNN_STATUS_EXECUTION_FAILED;
-    compute();
+    compute(live[place_of(plan)].padded);
     if (number < stand.wrong_plans) memset(addresses[n_made], 0x47, 4); /* 5.1e4 in f32 */
     return table_destroy(handle);
 }

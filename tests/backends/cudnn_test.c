@@ -7,6 +7,7 @@
 
 #include "cuda/cudnn_form_parts.h"
 #include "cuda/library_kernels.h"
+#include "cudnn_graph_run.h"
 #include <criterion/criterion.h>
 #include <cvr/plugin/bf16.h>
 #include <cvr/plugin/f16.h>
@@ -106,7 +107,7 @@ Test(cudnn, what_it_does_not_take_is_said) {
     conv_node n;
     cvr_error err = CVR_ERROR_INIT;
     make_conv_node(&n, &small, PASS_FORWARD, CVR_F32, CVR_MATH_F32, NULL);
-    n.tensors[8].shape[2]--; /* one row of results less than the picture gives */
+    n.tensors[NODE_MADE].shape[2]--; /* one row of results less than the picture gives */
     cr_expect_eq(n.node.op->takes(&n.sig, &err), CVR_ERR_UNSUPPORTED);
     cr_expect(strstr(err.message, "6 positions along axis 2, and there are 5"), "%s", err.message);
     make_conv_node(&n, &small, PASS_FORWARD, CVR_I8, CVR_MATH_F32, NULL);
@@ -136,10 +137,10 @@ static void fill(const cvr_tensor *t, uint32_t seed) {
 }
 
 static void give_data(conv_node *n) {
-    for (uint32_t i = 0; i < 16; i++) {
+    for (uint32_t i = 0; i < NODE_TENSORS; i++) {
         if (!n->tensors[i].struct_size) continue;
         n->tensors[i].data = malloc(bytes_of(&n->tensors[i]));
-        if (i < 8)
+        if (i < NODE_MADE)
             fill(&n->tensors[i], i + 1);
         else
             memset(n->tensors[i].data, 0xff, bytes_of(&n->tensors[i]));
@@ -147,12 +148,12 @@ static void give_data(conv_node *n) {
 }
 
 static void take_data(conv_node *n) {
-    for (uint32_t i = 0; i < 16; i++) free(n->tensors[i].data);
+    for (uint32_t i = 0; i < NODE_TENSORS; i++) free(n->tensors[i].data);
 }
 
 static cvr_kernel_args args_of(conv_node *n, void *workspace, uint64_t bytes) {
     static cvr_tensor *outputs[3];
-    for (int i = 0; i < 3; i++) outputs[i] = n->outputs[i] ? &n->tensors[8 + i] : NULL;
+    for (int i = 0; i < 3; i++) outputs[i] = n->outputs[i] ? &n->tensors[NODE_MADE + i] : NULL;
     return (cvr_kernel_args){.struct_size = sizeof(cvr_kernel_args),
                              .attrs = n->sig.attrs,
                              .inputs = n->inputs,
@@ -191,6 +192,28 @@ static float element(const cvr_tensor *t, const void *data, int64_t i) {
     return t->dtype == CVR_F16 ? cvr_f32_of_f16(half) : cvr_f32_of_bf16(half);
 }
 
+/* Puts fresh memory in the place of the outputs. */
+static void keep_outputs(conv_node *n, void *made[3]) {
+    for (uint32_t i = 0; i < n->sig.n_outputs; i++) {
+        made[i] = n->tensors[NODE_MADE + i].data;
+        n->tensors[NODE_MADE + i].data = malloc(bytes_of(&n->tensors[NODE_MADE + i]));
+    }
+}
+
+/* The outputs are those that were kept, which go. */
+static void compare_outputs(const conv_node *n, void *made[3]) {
+    for (uint32_t i = 0; i < n->sig.n_outputs; i++) {
+        const cvr_tensor *t = &n->tensors[NODE_MADE + i];
+        for (int64_t e = 0; e < cvr_numel(t->rank, t->shape); e++) {
+            const float want = element(t, t->data, e), have = element(t, made[i], e);
+            cr_assert(fabsf(want - have) <= 1e-2f * fabsf(want) * (t->dtype != CVR_F32) + 1e-5f * (1 + fabsf(want)),
+                      "%s %s: output %u, element %lld: %g, not %g", n->node.op->op,
+                      cvr_dtype_name(n->sig.inputs[0]->dtype), i, (long long)e, (double)have, (double)want);
+        }
+        free(made[i]);
+    }
+}
+
 /* Runs the node as a kernel, and by device kernels, and compares all outputs. */
 static void check_kernel(conv_node *n) {
     void *made[3] = {NULL};
@@ -201,21 +224,9 @@ static void check_kernel(conv_node *n) {
     cr_assert(k, "%s: %s: %s", n->node.op->op, why.message, case_log);
     cr_expect_str_eq(k->payload_kind, CVR_PAYLOAD_CUDA_LAUNCH);
     launch(k, n);
-    for (uint32_t i = 0; i < n->sig.n_outputs; i++) {
-        made[i] = n->tensors[8 + i].data;
-        n->tensors[8 + i].data = malloc(bytes_of(&n->tensors[8 + i]));
-    }
+    keep_outputs(n, made);
     run_plain(n);
-    for (uint32_t i = 0; i < n->sig.n_outputs; i++) {
-        const cvr_tensor *t = &n->tensors[8 + i];
-        for (int64_t e = 0; e < cvr_numel(t->rank, t->shape); e++) {
-            const float want = element(t, t->data, e), have = element(t, made[i], e);
-            cr_assert(fabsf(want - have) <= 1e-2f * fabsf(want) * (t->dtype != CVR_F32) + 1e-5f * (1 + fabsf(want)),
-                      "%s %s: output %u, element %lld: %g, not %g", n->node.op->op,
-                      cvr_dtype_name(n->sig.inputs[0]->dtype), i, (long long)e, (double)have, (double)want);
-        }
-        free(made[i]);
-    }
+    compare_outputs(n, made);
     take_data(n);
 }
 
@@ -262,6 +273,107 @@ Test(cudnn, bias_and_transposed) {
         n.attrs.input_size[0] = n.attrs.input_size[1] = small.size;
         becomes(&n, &cudnn_conv_ops[4].op);
         check_kernel(&n);
+    }
+    close_stand_in();
+}
+
+/* A picture of three channels, whose plans with four are faster: forward, with a batch norm's statistics, and the
+ * weight's gradient, which has three again. */
+Test(cudnn, pictures_are_padded) {
+    static const conv_case picture = {2, 3, 9, 8, 3, 2, 1, 1};
+    static const int64_t channels[] = {8};
+    if (!has_cudnn()) return;
+    open_stand_in();
+    stand.padding_helps = 1;
+    for (int what = 0; what < 3; what++) {
+        conv_node n;
+        const uint32_t dtype = what ? CVR_F16 : CVR_BF16;
+        make_conv_node(&n, &picture, what == 1 ? PASS_WEIGHT : PASS_FORWARD, dtype, CVR_MATH_F32, &stand.info);
+        if (what == 2) {
+            add_conv_output(&n, 1, CVR_F32, 1, channels);
+            add_conv_output(&n, 2, CVR_F32, 1, channels);
+            becomes(&n, &cudnn_fused_ops[0].op);
+        }
+        check_kernel(&n);
+        const uint32_t padded = stand.padded;
+        check_kernel(&n); /* it is launched once more, and nothing is tried */
+        cr_expect_eq(stand.padded, padded + 1);
+    }
+    close_stand_in();
+}
+
+/* The data gradient of a convolution and the sums of the batch norm in front of it. */
+static void make_norm_node(conv_node *n, const conv_case *c, uint32_t dtype, int with_y, const cvr_device_info *info) {
+    static cvr_conv2d_backward_input_norm_attrs attrs;
+    const int64_t channels[] = {c->channels}, pixels[] = {c->n, c->channels, c->size, c->size};
+    make_conv_node(n, c, PASS_INPUT, dtype, CVR_MATH_F32, info);
+    attrs = (cvr_conv2d_backward_input_norm_attrs){n->attrs, with_y ? CVR_ACTIVATION_RELU6 : CVR_ACTIVATION_RELU};
+    n->sig.attrs = &attrs;
+    for (uint32_t i = 2; i < (with_y ? 9u : 8u); i++) {
+        const int picture = i == 2 || i == 3 || i == 8;
+        add_conv_input(n, i, picture ? dtype : CVR_F32, picture ? 4 : 1, picture ? pixels : channels);
+    }
+    for (uint32_t i = 1; i < 3; i++) add_conv_output(n, i, CVR_F32, 1, channels);
+    becomes(n, &cudnn_norm_ops[0].op);
+}
+
+/* What the form's graph means, by plain loops on the node's own tensors: no type needs a cast. */
+static void run_graph(conv_node *n, const cudnn_form *f) {
+    void *addresses[CUDNN_GRAPH_TENSORS];
+    uint32_t placed = 0;
+    cr_assert_eq(f->scratch, 0);
+    for (uint32_t i = 0; i < f->graph.n_tensors; i++) {
+        const cudnn_tensor *t = &f->graph.tensors[i];
+        if (t->place == CUDNN_AT_INPUT) addresses[placed++] = n->tensors[t->at].data;
+        if (t->place == CUDNN_AT_OUTPUT) addresses[placed++] = n->tensors[NODE_MADE + t->at].data;
+    }
+    cudnn_graph_run(&f->graph, addresses);
+}
+
+/* cuDNN takes the graph, but has plans for it only where there is a driver to compile them with. So the graph's meaning
+ * is held to the device kernels', and the kernel says that it has no plan. */
+Test(cudnn, sums_in_the_data_gradient) {
+    cvr_error why = CVR_ERROR_INIT;
+    if (!has_cudnn()) return;
+    open_stand_in();
+    for (int with_y = 0; with_y < 2; with_y++) {
+        const uint32_t dtype = with_y ? CVR_F16 : CVR_BF16;
+        cudnn_form f = {.n_casts = 0};
+        void *made[3];
+        conv_node n;
+        make_norm_node(&n, &small, dtype, with_y, &stand.info);
+        n.tensors[1].dtype = dtype;
+        give_data(&n);
+        cudnn_stand_in_computes(&n);
+        cr_assert_eq(n.node.op->takes(&n.sig, &why), CVR_OK, "%s", why.message);
+        cr_expect(!kernel_for(&n, &why));
+        cr_expect(strstr(why.message, "cudnn offers no plan (0 refused"), "%s", why.message);
+        cudnn_norm_ops[0].forms[0](&n.sig, &f);
+        run_graph(&n, &f);
+        keep_outputs(&n, made);
+        run_plain(&n);
+        compare_outputs(&n, made);
+        take_data(&n);
+    }
+    close_stand_in();
+}
+
+/* As the core gives them where several nodes read a weight (CVR_KERNEL_CASTS). */
+Test(cudnn, weights_that_are_cast_already) {
+    if (!has_cudnn()) return;
+    open_stand_in();
+    for (int pass = PASS_FORWARD; pass <= PASS_INPUT; pass++) {
+        const uint32_t dtype = pass == PASS_FORWARD ? CVR_F16 : CVR_BF16;
+        cvr_error why = CVR_ERROR_INIT;
+        conv_node n;
+        make_conv_node(&n, &small, pass, dtype, CVR_MATH_F32, &stand.info);
+        cudnn_stand_in_computes(&n);
+        const cvr_kernel_desc *k = kernel_for(&n, &why);
+        cr_assert(k && (k->flags & CVR_KERNEL_CASTS(1)), "%s", why.message);
+        const uint64_t bytes = k->workspace(&n.sig);
+        n.tensors[1].dtype = dtype;
+        check_kernel(&n);
+        cr_expect_lt(k->workspace(&n.sig), bytes, "the weight is cast once more");
     }
     close_stand_in();
 }
@@ -361,9 +473,10 @@ Test(cudnn, the_fastest_plan_is_taken_kept_and_taken_again) {
     cuda_libraries_close(&stand.info);
     /* on another day, nothing is tried */
     cr_assert_eq(cuda_libraries_open(&case_host, &stand.info, &stand.lab, &why), CVR_OK);
-    stand.runs = 0;
+    stand.runs = stand.made = 0;
     cr_expect_eq(kernel_for(&n, &why), k);
     cr_expect_eq(stand.runs, 0);
+    cr_expect_lt(stand.made, made / 2, "all plans are made again: %u descriptors after %u", stand.made, made);
     cr_expect_eq(n_puts, 1);
     cr_expect_str_eq(kept, first);
     end_choice();

@@ -91,11 +91,18 @@ static int32_t run_now(const cvr_recorder *r, const cvr_dispatch *d, cvr_error *
     return status;
 }
 
+static int32_t fill_now(const cvr_recorder *r, void *to, uint64_t bytes, uint32_t word, cvr_error *err) {
+    (void)r, (void)err;
+    cr_assert(bytes % 4 == 0 && (uintptr_t)to % 4 == 0, "a fill of what is not made of words");
+    for (uint64_t i = 0; i < bytes / 4; i++) ((uint32_t *)to)[i] = word;
+    return CVR_OK;
+}
+
 static const cvr_recorder *lab_recorder(void *ctx, void *stream) {
     static cvr_recorder r;
     (void)ctx;
     cr_assert_eq(stream, &stand, "the stream is not the one that was given");
-    r = (cvr_recorder){.struct_size = sizeof r, .device = &stand.info, .dispatch = run_now};
+    r = (cvr_recorder){.struct_size = sizeof r, .device = &stand.info, .dispatch = run_now, .fill = fill_now};
     return &r;
 }
 

@@ -16,9 +16,11 @@ typedef struct stand_in {
     uint32_t failing_plans; /* so many of the first ones do not run */
     int32_t run_status;     /* what all runs give in place of running; CVR_OK: they run */
     uint32_t refuses;       /* whether a library refuses the device */
+    uint32_t padding_helps; /* plans whose picture is not padded take 100 times as long */
     uint64_t alloc_most;    /* a larger block is refused; 0: none */
     /* what happened: */
     uint32_t runs, executions, plans, made; /* lab->run, plans enqueued, plans that ran, descriptors finished */
+    uint32_t padded;                        /* plans enqueued whose picture is padded */
     int64_t blocks;                         /* that are out */
     double seconds;                         /* of this run; a plan that is enqueued sets it */
 } stand_in;

@@ -12,6 +12,7 @@ expect 0 "" "$chain" $run out=whole "${words[@]}"
 grep -q '^origin ' out.txt && grep -q '^prune ' out.txt && grep -q '^distill ' out.txt && grep -q '^quantize ' out.txt && grep -q '^ONNX: ' out.txt || { cat out.txt; fail "the table"; }
 params() { awk -v of="$1" '$1 == of { print $3 }' out.txt; }
 [ "$(params origin)" -gt "$(params prune)" ] || fail "the run and the pruned one have as many parameters: $(cat out.txt)"
+[ "$(awk 'NR == 1 { print $1 }' whole/table.txt)" = top1 ] || fail "the table is of another metric: $(head -1 whole/table.txt)"
 same whole/table.txt <(grep -v '^==' out.txt | sed '$d')
 
 # kills it and all that it started, as soon as a file is there
@@ -25,7 +26,7 @@ for file in prune/run/config.ini prune/run-pruned/weights/last.state distill/run
 done
 [ "$killed" -eq 5 ] || fail "it was killed $killed times before its end: $(cat cut.txt)"
 expect 0 "" "$chain" $run out=cut "${words[@]}"
-grep -q 'distill goes on' cut.txt out.txt || fail "the training did not go on: $(cat cut.txt)"
+grep -q 'prune goes on' cut.txt out.txt && grep -q 'distill goes on' cut.txt out.txt || fail "the training did not go on: $(cat cut.txt)"
 for f in model.onnx prune/run-pruned/weights/best.safetensors quantize/run-quantized/plan.txt quantize/run-quantized/weights/best.safetensors \
   distill/run-distilled/weights/last.safetensors distill/run-distilled/weights/best.safetensors; do same whole/$f cut/$f; done
 # once more it has nothing to do

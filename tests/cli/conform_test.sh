@@ -68,6 +68,15 @@ conform 1 '' gradient
 sed -n '/gradient/s/.*; case `\(.*\)`$/\1/p' out.txt | head -1 >again.cases
 conform 1 'again.cases:1' gradient --cases again.cases
 conform 0 'all passed' none --op 'acme.*'
+# an update that says when it does nothing is told so
+gcc -std=c17 -D_POSIX_C_SOURCE=200809L -O1 -shared -fPIC -fvisibility=hidden ${CVR_SANITIZE:+-fsanitize=$CVR_SANITIZE} -Imoved/include "$here/../consumer/restless.c" -o plug/restless.so -lm
+echo 'op:acme.restless | u01:! ; {n=1-9}! ; {n}!' >restless.cases
+for mistake in none restless; do
+  ACME_MISTAKE=$mistake "$CVRUN" conform --plugin plug/restless.so --draws 1 --cases restless.cases >$mistake.txt 2>&1 && got=0 || got=$?
+  [ "$got" = $([ $mistake = none ] && echo 0 || echo 1) ] || { cat $mistake.txt; fail "conform: acme.restless, $mistake: status $got"; }
+done
+grep -q '^failed: .*changes input 1, f32 (.*) where input 0 is 0, though its op says that it is idle then' restless.txt || { cat restless.txt; fail "nobody says that it is not idle"; }
+checks=$((checks + 2))
 expect 2 'which plugin, or which backend?' "$CVRUN" conform
 expect 1 'nothing.so' "$CVRUN" conform --plugin nothing.so
 expect 2 'unknown option `--draws`' "$CVRUN" val --draws 3 r.ini

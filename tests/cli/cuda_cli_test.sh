@@ -6,6 +6,7 @@
 expect 2 "backend cuda finds no device on this machine: cuda: the driver finds no NVIDIA GPU" \
   env CUDA_STANDIN=devices=0 LD_LIBRARY_PATH="$BUILD_DIR/lib/cvrun-cuda" "$CVRUN" train "$recipes/fashion-mnist.ini" backend.name=cuda
 export LD_LIBRARY_PATH=$BUILD_DIR/lib/cvrun-cuda
+expect 2 "the driver is older than CUDA 12.4: it lacks cuFunc" env CUDA_STANDIN=version=11080 "$CVRUN" train "$recipes/fashion-mnist.ini" backend.name=cuda
 train() { "$CVRUN" train "$@" >log.txt 2>&1 || { cat log.txt >&2; fail "train $*"; }; }
 own=backend.cuda_libraries=no # NVIDIA's libraries take a second to open, and do not take the stand-in for a driver
 losses() { cut -d, -f1-3 "runs/classify/$1/steps.csv"; }
@@ -15,7 +16,7 @@ demo=("$recipes/fashion-mnist.ini" $small data.root= data.names= data.classes=10
 train "${demo[@]}" name=cpu
 train "${demo[@]}" name=emu backend.name=emu
 CUDA_STANDIN=tell=1 train "${demo[@]}" name=cuda backend.name=cuda $own backend.cuda_check=yes
-grep -qE 'stand-in: [1-9][0-9]* kernels, [1-9][0-9]* graphs, 0 direct uploads, 0 things left' log.txt || { tail -1 log.txt; fail "no graphs, or something is left"; }
+grep -qE 'stand-in: [1-9][0-9]* kernels, [1-9][0-9]* graphs, [1-9][0-9]* waits, 0 direct uploads, 0 things left' log.txt || { tail -1 log.txt; fail "no graphs, or something is left"; }
 same <(losses cuda) <(losses emu)
 same runs/classify/cuda/weights/last.safetensors runs/classify/emu/weights/last.safetensors
 same_losses runs/classify/cpu runs/classify/cuda 1e-3 5
@@ -24,6 +25,20 @@ train "${demo[@]}" name=half-emu backend.name=emu backend.precision=f16
 train "${demo[@]}" name=half-cuda backend.name=cuda $own backend.precision=f16
 same runs/classify/half-cuda/weights/last.safetensors runs/classify/half-emu/weights/last.safetensors
 same_losses runs/classify/cpu runs/classify/half-cuda 1e-2 5
+# where all gradients overflow, no update changes anything, and the run goes on
+recipe plain.ini
+sed -i '/^b1 = /d' plain.ini # without running statistics
+train plain.ini name=start epochs=0
+train plain.ini name=overflows epochs=1 backend.name=cuda $own backend.precision=f16 train.loss_scale=1e9 data.size=16
+[ "$(grep -c 'a gradient overflowed f16, so its update is left out' log.txt)" = 2 ] || { cat log.txt; fail "not every step overflows"; }
+same runs/classify/overflows/weights/last.safetensors runs/classify/start/weights/last.safetensors
+# five steps more are five waits more: what may veto their updates is looked at by the device
+waits() {
+  CUDA_STANDIN=tell=1 train plain.ini name="waits-$1" epochs=1 backend.name=cuda $own backend.precision=f16 val.interval=0 data.size="$1"
+  sed -n 's/^libcuda stand-in: .* graphs, \([0-9]*\) waits, .*/\1/p' log.txt
+}
+[ $(($(waits 72) - $(waits 32))) = 5 ] || fail "not one wait a step"
+checks=$((checks + 2))
 # from the CPU to the GPU and back
 train "${demo[@]}" name=moved $own --swap-to cuda@1 --swap-to cpu@4
 same_losses runs/classify/cpu runs/classify/moved 1e-3 5

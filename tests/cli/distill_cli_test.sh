@@ -23,7 +23,26 @@ expect 0 "" "$CVRUN" quantize $teacher quant.pictures=16
 expect 0 "" "$CVRUN" val $teacher-quantized --json
 q=$(printf %.4f "$(metric out.txt top1)")
 expect 0 "teacher teacher-quantized: top1 $q," "$CVRUN" train small.ini name=int8 epochs=1 distill.teacher=$teacher-quantized data.mean=0.3
-expect 2 "distill.precision: what \`ptq\` left as it was is in f32" "$CVRUN" train small.ini distill.precision=bf16 distill.teacher=$teacher-quantized
+expect 0 "teacher teacher-quantized: top1 $q," "$CVRUN" train small.ini name=asked epochs=1 distill.teacher=$teacher-quantized distill.precision=int8
+expect 2 "distill.precision: \`ptq\` has made integers of this teacher" "$CVRUN" train small.ini distill.precision=bf16 distill.teacher=$teacher-quantized
+expect 2 "make it some by cvrun quantize" "$CVRUN" train small.ini distill.precision=int8 "${under[@]}"
+# a pruned teacher says what the pruned run says, in f32 and on integers, and so does one with masks; its layers can be looked at
+expect 0 "" "$CVRUN" prune $teacher amount=0.6 round_to=1 pictures=16
+expect 0 "" "$CVRUN" val $teacher-pruned --json
+p=$(printf %.4f "$(metric out.txt top1)")
+expect 0 "teacher teacher-pruned: top1 $p," "$CVRUN" train small.ini name=narrow epochs=1 distill.teacher=$teacher-pruned
+expect 0 "teacher teacher-pruned: top1" "$CVRUN" train small.ini name=narrow16 epochs=1 distill.teacher=$teacher-pruned distill.precision=bf16 distill.method=attention distill.layers=r1
+expect 0 "" "$CVRUN" quantize $teacher-pruned quant.pictures=16
+expect 0 "" "$CVRUN" val $teacher-pruned-quantized --json
+q=$(printf %.4f "$(metric out.txt top1)")
+expect 0 "teacher teacher-pruned-quantized: top1 $q," "$CVRUN" train small.ini name=narrow8 epochs=1 distill.teacher=$teacher-pruned-quantized
+expect 0 "" "$CVRUN" prune $teacher method=l1_unstructured amount=0.8 pictures=16
+expect 0 "" "$CVRUN" val $teacher-pruned-2 --json
+p=$(printf %.4f "$(metric out.txt top1)")
+expect 0 "teacher teacher-pruned-2: top1 $p," "$CVRUN" train small.ini name=masked epochs=1 distill.teacher=$teacher-pruned-2
+cp -r $teacher-pruned bad
+sed -i '/^\[widths\]/{n;s,/[0-9]* .*,/16 ffff,}' bad/config.ini
+expect 2 "is of 16 units" "$CVRUN" train small.ini name=bad epochs=1 distill.teacher=bad
 
 # A student that is the teacher has nothing to learn, whatever the augmentation: both see the same pixels and compute the same.
 sed '/^b1/d; /^d = /d' small.ini >plain.ini

@@ -51,6 +51,14 @@ for where in 'backend.name=acme.box' 'backend.name=cpu --swap-to acme.box@1'; do
   same runs/classify/cpu/weights/last.safetensors runs/classify/box/weights/last.safetensors
   rm -r runs/classify/box
 done
+# the same op as text in StableHLO
+plugin=$(pjrt_plugin)
+if [ -z "$plugin" ]; then left_out "the kernel of the docs on a PJRT plugin" "a PJRT plugin of XLA's, and no sanitizer"
+else
+  "$CVRUN" conform --backend pjrt "plugin=$plugin" --op 'acme.shrink*' --draws 1 -v >out.txt 2>&1 || { cat out.txt; fail "the kernel of the docs does not conform on pjrt"; }
+  [ "$(grep -cE '^acme.shrink[a-z_]* +kernel pjrt +[1-9]' out.txt)" -eq 2 ] || { cat out.txt; fail "not both kernels of the docs for pjrt were tried"; }
+  checks=$((checks + 1))
+fi
 # the same kernel on Vulkan
 if [ ! -e add-a-kernel/build/lib/cvrun/shrink_vulkan.so ]; then left_out "the kernel of the docs on vulkan" glslangValidator
 elif ! has_vulkan; then left_out "the kernel of the docs on vulkan" "a driver for Vulkan 1.3"

@@ -17,6 +17,19 @@ grep -q "^conform-e	ok	[0-9]* ops: .* kernels in [1-9][0-9]* cases$" results/1-c
 cp results/1-conform.txt before.txt
 gpu 0 1-conform --backend emu --seconds 0
 cmp -s results/1-conform.txt before.txt || fail "what was done is done again"
+# a call that was ended in the middle of a line: its step is run again
+grep '^devices' before.txt >results/1-conform.txt
+printf 'conform-e\tok\t12 o' >>results/1-conform.txt
+gpu 75 1-conform --backend emu --seconds 0
+grep -q '^time is out: call 1-conform.sh again for conform-e' out.txt && cmp -s results/1-conform.txt <(grep '^devices' before.txt) ||
+  { cat out.txt results/1-conform.txt; fail "half a line"; }
+# what cannot be written is said before anything runs
+gpu 2 1-conform --backend emu --results /proc/self/results
+# an old driver: one line, not one for each op
+if [ -e "$BUILD_DIR/lib/cvrun-cuda/libcuda.so.1" ]; then
+  CUDA_STANDIN=version=11080 LD_LIBRARY_PATH=$BUILD_DIR/lib/cvrun-cuda gpu 1 1-conform --results "$work/old" --seconds 60
+  [ "$(wc -l <old/1-conform.txt)" -eq 1 ] && grep -q "^devices	failed	.*the driver is older than CUDA 12.4" old/1-conform.txt || { cat old/1-conform.txt; fail "an old driver"; }
+fi
 # what fails is a line, and fails the next call too
 rm results/1-conform.txt
 gpu 1 1-conform --backend nothing --seconds 100

@@ -22,7 +22,7 @@ expect 0 "" "$CVRUN" prune $run target=macs:0.5 scope=all
 p=$run-pruned
 grep -q "^$work/$p$" out.txt || fail "where it is: $(cat out.txt)"
 grep -q '^  width: c2: 12 -> [2-8]$' out.txt || fail "no widths: $(cat out.txt)"
-for key in method origin before after metrics params macs file_bytes planned_memory_bytes ms_batch1 ms_batch32; do
+for key in method origin before after metrics metric params macs file_bytes planned_memory_bytes ms_batch1 ms_batch32; do
   grep -q "\"$key\"" $p/compress.json || fail "compress.json lacks $key"
 done
 less "$(number $p/compress.json macs 2)" "$(awk "BEGIN { print 0.51 * $(number $p/compress.json macs 1) }")" macs
@@ -78,6 +78,14 @@ grep -aq '_mask' $m/weights/best.safetensors && fail "a mask is kept in spite of
 expect 0 "" "$CVRUN" prune $run method=global_unstructured amount=0.5
 m=$(tail -1 out.txt)
 grep -aq '"c1.weight_mask"' $m/weights/best.safetensors || fail "no mask"
+# an element of a mask that is neither 0 nor 1 is refused, by the network that has masks and by one that takes their products
+cp -r $m bad && f=bad/weights/best.safetensors
+size=$(od -An -t u8 -N 8 $f | tr -d ' ') at=$(head -c $((8 + size)) $f | tail -c "$size" | sed 's/.*"c1.weight_mask":{[^}]*"data_offsets":\[\([0-9]*\),.*/\1/')
+printf '\0\0\0\077' | dd of=$f bs=1 seek=$((8 + size + at + 4)) conv=notrunc status=none
+expect 1 "c1.weight_mask is a mask, whose elements are 0 or 1, and element 1 is 0.5" "$CVRUN" val bad
+expect 1 "best.safetensors: c1.weight_mask is a mask, whose elements are 0 or 1, and element 1 is 0.5" "$CVRUN" val small.ini model.weights=$f
+expect 0 "" "$CVRUN" val small.ini model.weights=$m/weights/best.safetensors
+rm -r bad
 expect 0 "" "$CVRUN" train --resume $m epochs=2 train.ema=yes
 expect 0 "" "$CVRUN" val $m
 expect 0 "" "$CVRUN" prune $m method=global_unstructured amount=0.5
@@ -86,7 +94,8 @@ for x in random_unstructured ln_structured random_structured 2of4; do expect 0 "
 expect 2 "say how much" "$CVRUN" prune $run method=l1_unstructured
 
 # what is wrong
-expect 2 "goes on by: cvrun train --resume" "$CVRUN" prune --resume $p
+expect 2 "was not begun by cvrun prune; training that was interrupted goes on by: cvrun train --resume" "$CVRUN" prune --resume $run
+expect 2 "goes on with the settings that pruning began with" "$CVRUN" prune --resume $p target=macs:0.7
 expect 2 "is not a run folder" "$CVRUN" prune small.ini
 expect 2 "did you mean" "$CVRUN" prune $run method=l3
 expect 2 "that does not prune" "$CVRUN" prune $run method=ptq

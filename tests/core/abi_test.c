@@ -10,6 +10,7 @@
 #include <cvr/base.h>
 #include <cvr/plugin/cuda.h>
 #include <cvr/plugin/formats/onnx.h>
+#include <cvr/plugin/idle.h>
 #include <cvr/plugin/ops/activation.h>
 #include <cvr/plugin/ops/anchor_entropy_math.h>
 #include <cvr/plugin/ops/arith.h>

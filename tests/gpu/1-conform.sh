@@ -7,7 +7,14 @@
 draws=2 letters=$(echo {a..z})
 [ -z "$dry" ] || { draws=1 letters='e s'; }
 
-devices() { limited 20 "$CVRUN" plugins -v >plugins.txt; grep -E "^ *device +$backend/" plugins.txt; }
+# At least one that can be used: the last line is one of them, or why there is none.
+devices() {
+  limited 20 "$CVRUN" plugins -v >plugins.txt || return
+  grep -E "^ *device +$backend/" plugins.txt | grep -E 'cannot be used: ' || true
+  grep -E "^ *device +$backend/" plugins.txt | grep -vE 'cannot be used: ' && return
+  grep -qE "^ *device +$backend/" plugins.txt || echo "this build has no backend $backend"
+  return 1
+}
 
 # All ops whose names begin so. Each letter is a step of its own, since a script has to stop in between.
 conform() {
@@ -28,6 +35,7 @@ sanitizer() {
 }
 
 step devices devices
+[ -z "$failed" ] || finish # each of the others would say the same
 for letter in $letters; do step "conform-$letter" conform "$letter"; done
 [ "$backend" != cuda ] || for tool in memcheck racecheck; do step "$tool" sanitizer "$tool"; done
 finish

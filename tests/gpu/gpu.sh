@@ -30,8 +30,13 @@ CVRUN=$(realpath "$build/bin/cvrun") || exit 2
 [ -x "$CVRUN" ] || { echo "there is no $CVRUN: name a build by --build" >&2; exit 2; }
 mkdir -p "$results/$gpu_script" || exit 2
 results=$(realpath "$results") table=$results/$gpu_script.txt logs=$results/$gpu_script
-touch "$table"
-work=$(mktemp -d)
+if ! { touch "$table" "$logs/.written" && rm "$logs/.written"; }; then
+  echo "nothing can be written to $results: name another folder by --results" >&2
+  exit 2
+fi
+# A call that was ended in the middle of a line leaves one without its end: that step is run again.
+[ -z "$(tail -c 1 "$table")" ] || { text=$(sed '$d' "$table"); printf '%s\n' "$text" | sed '/^$/d' >"$table"; }
+work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 2
 ends=$((SECONDS + seconds)) failed=
@@ -48,7 +53,10 @@ limited() {
 }
 
 # record STEP WORD TEXT: a line of the table
-record() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" | tee -a "$table"; }
+record() {
+  printf '%s\t%s\t%s\n' "$1" "$2" "$3"
+  printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$table" || { echo "$table cannot be written: is the disk full?" >&2; exit 2; }
+}
 
 # step NAME function [argument...]: runs it unless a call before has. The last line that it prints is the result. Status 77: it cannot
 # run here, and the line says why. A step that the end of the script's time cut off has no result, and is run by the next call.
@@ -73,7 +81,7 @@ step() {
 
 # finish: the last line of a script
 finish() {
-  [ -z "$failed" ] || { echo "$gpu_script: something failed; see $logs"; exit 1; }
+  [ -z "$failed" ] || { echo "$gpu_script: something failed; see $logs, and take its line out of $table to run it again"; exit 1; }
   echo "$gpu_script: all is done, in $table"
 }
 
@@ -119,7 +127,7 @@ INI
 bench() {
   local name=$1 model=$2 task=$3 batch=$4 size=$5 precision=$6; shift 6
   recipe "$model" "$task" "$batch" "$size" 4 "$name.ini"
-  limited 120 "$CVRUN" bench "$name.ini" "backend.name=$backend" "backend.precision=$precision" --json "$@" >"$name.json" || return
+  limited 200 "$CVRUN" bench "$name.ini" "backend.name=$backend" "backend.precision=$precision" --json "$@" >"$name.json" || return
   cat "$name.json"
   echo "$(number images_per_s "$name.json") images/s, $(number share_of_roof "$name.json") of the roof," \
     "$(number planned_memory_bytes "$name.json") bytes planned, batch $batch"

@@ -320,8 +320,8 @@ static void open_with(cvr_session **s, uint32_t purpose, const char *const *more
     cvr_session_describe(*s, info);
 }
 
-/* The arena of a step under a teacher is what the larger of the two networks needs, and the teacher's weights once
- * more, as its kernels keep them packed. */
+/* The arena of a step under a teacher is what the larger of the two networks needs: activations share it, and what
+ * kernels make of the teacher's weights lasts no longer than a layer. A hundredth is for losses and scores. */
 Test(distill, memory_is_not_the_sum) {
     char folder[] = "/tmp/cvr_teacher_XXXXXX", path[64], given[128];
     cvr_session *s;
@@ -342,10 +342,9 @@ Test(distill, memory_is_not_the_sum) {
     (void)unlink(path);
     (void)rmdir(folder);
     const uint64_t larger = alone.arena_bytes > teacher.arena_bytes ? alone.arena_bytes : teacher.arena_bytes;
-    cr_expect_lt(both.arena_bytes, alone.arena_bytes + teacher.arena_bytes);
-    cr_expect_lt(both.arena_bytes, larger + larger / 4, "student %llu, teacher %llu, both %llu",
-                 (unsigned long long)alone.arena_bytes, (unsigned long long)teacher.arena_bytes,
-                 (unsigned long long)both.arena_bytes);
+    cr_expect_leq(both.arena_bytes, larger + larger / 100, "student %llu, teacher %llu, both %llu",
+                  (unsigned long long)alone.arena_bytes, (unsigned long long)teacher.arena_bytes,
+                  (unsigned long long)both.arena_bytes);
     cr_expect_eq(both.params, alone.params);
     printf("arena: student %.2f MB, teacher in evaluation %.2f MB, student under the teacher %.2f MB\n",
            (double)alone.arena_bytes / 1e6, (double)teacher.arena_bytes / 1e6, (double)both.arena_bytes / 1e6);

@@ -3,11 +3,14 @@
  * it. What is wrong with it is said by the variable FAKE_PJRT: `major`, `small`, `tiny`, `no_attributes`,
  * `old_stablehlo`, `nothing`, `no_client`, `no_device`, `compile` (the first program), `compile=WORD` (programs with
  * that word in them), `execute=N` (the N-th step and all later ones), `await=N`, `memory` (there is none left for the
- * step), `upload`.
+ * step), `upload`, `slow` (compiling takes as long as is worth a place in the cache), `newer` (the same, by another
+ * version), `garbage` (the same, and what it gives for the cache is none of its programs).
  */
+#define _DEFAULT_SOURCE
 #include <pjrt_c_api.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct PJRT_Error {
     const char *text;
@@ -99,7 +102,7 @@ static PJRT_Error *platform_name(PJRT_Client_PlatformName_Args *a) {
     return NULL;
 }
 static PJRT_Error *platform_version(PJRT_Client_PlatformVersion_Args *a) {
-    a->platform_version = "1";
+    a->platform_version = setting("newer") ? "2" : "1";
     a->platform_version_size = 1;
     return NULL;
 }
@@ -144,6 +147,7 @@ static PJRT_Error *compile(PJRT_Client_Compile_Args *a) {
     char *text = malloc(a->program->code_size + 1);
     const char *word = setting("compile");
     PJRT_LoadedExecutable *p = calloc(1, sizeof *p);
+    if (setting("slow") || setting("newer") || setting("garbage")) (void)usleep(600000);
     memcpy(text, a->program->code, a->program->code_size);
     text[a->program->code_size] = '\0';
     const int fails = word && strstr(text, word);
@@ -168,6 +172,31 @@ static PJRT_Error *get_executable(PJRT_LoadedExecutable_GetExecutable_Args *a) {
 static PJRT_Error *executable_destroy(PJRT_Executable_Destroy_Args *a) {
     (void)a;
     return NULL;
+}
+static PJRT_Error *num_outputs(PJRT_Executable_NumOutputs_Args *a) {
+    a->num_outputs = ((const PJRT_LoadedExecutable *)(const void *)a->executable)->n;
+    return NULL;
+}
+static void forget(PJRT_SerializedExecutable *bytes) {
+    free(bytes);
+}
+static PJRT_Error *serialize(PJRT_Executable_Serialize_Args *a) {
+    PJRT_LoadedExecutable *copy = malloc(sizeof *copy);
+    memcpy(copy, a->executable, sizeof *copy);
+    if (setting("garbage")) copy->n = SIZE_MAX;
+    a->serialized_bytes = (const char *)copy;
+    a->serialized_bytes_size = sizeof *copy;
+    a->serialized_executable = (PJRT_SerializedExecutable *)(void *)copy;
+    a->serialized_executable_deleter = forget;
+    return NULL;
+}
+static PJRT_Error *deserialize(PJRT_Executable_DeserializeAndLoad_Args *a) {
+    PJRT_LoadedExecutable *p = calloc(1, sizeof *p);
+    if (a->serialized_executable_size == sizeof *p) memcpy(p, a->serialized_executable, sizeof *p);
+    a->loaded_executable = p;
+    if (p->n && p->n <= sizeof p->bytes / sizeof *p->bytes) return NULL;
+    free(p);
+    return fail(PJRT_Error_Code_INVALID_ARGUMENT, "this is no program of mine");
 }
 static PJRT_Error *compiled_memory(PJRT_Executable_GetCompiledMemoryStats_Args *a) {
     a->temp_size_in_bytes = setting("memory") ? INT64_C(1) << 40 : 0;
@@ -238,6 +267,9 @@ __attribute__((visibility("default"))) const PJRT_Api *GetPjrtApi(void) {
                            .PJRT_LoadedExecutable_GetExecutable = get_executable,
                            .PJRT_LoadedExecutable_Execute = execute,
                            .PJRT_Executable_Destroy = executable_destroy,
+                           .PJRT_Executable_NumOutputs = num_outputs,
+                           .PJRT_Executable_Serialize = serialize,
+                           .PJRT_Executable_DeserializeAndLoad = deserialize,
                            .PJRT_Executable_GetCompiledMemoryStats = compiled_memory,
                            .PJRT_Buffer_Destroy = buffer_destroy,
                            .PJRT_Buffer_ToHostBuffer = to_host};

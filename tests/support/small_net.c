@@ -88,6 +88,7 @@ void net_build(small_net *n, net_unit *u, const net_spec *spec) {
         net_good(n, cvr_graph_take_gradients(u->graph, &n->err));
     else
         build_network(n, u, spec);
+    if (spec->parts & NET_GUARD) net_good(n, cvr_graph_guard(u->graph, "loss", &n->err));
     if (spec->parts & NET_ACCUMULATE) net_good(n, cvr_graph_accumulate(u->graph, &n->err));
     if (spec->parts & NET_UPDATE) build_update(n, u, spec);
     if ((spec->parts & (NET_AVERAGE | NET_UPDATE)) == (NET_AVERAGE | NET_UPDATE))

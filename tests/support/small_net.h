@@ -35,6 +35,7 @@ void net_good(small_net *n, int32_t status);
 #define NET_ACCUMULATE 8u /* adds the gradients up instead */
 #define NET_APPLY 16u     /* no network: the update of what was added up */
 #define NET_AVERAGE 32u   /* running means; in evaluation: reads them */
+#define NET_GUARD 64u     /* updates are left out where the loss is not finite */
 
 typedef struct net_spec {
     uint32_t parts; /* NET_* */

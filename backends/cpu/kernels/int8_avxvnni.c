@@ -37,8 +37,13 @@ INT8_INLINE void tile_16(const int8_tile *t, int m, int64_t first, int64_t width
     }
 #pragma GCC unroll 6
     for (int i = 0; i < m; i++) {
-        for (int v = 0; v < 2; v++) acc[i][v] = int8_ymm_requantise(acc[i][v], t->scale + first + 8 * v, t->zero);
-        int8_ymm_store(t->y[i] + first, int8_ymm_narrow(acc[i][0], acc[i][1]), t->n - first);
+        for (int v = 0; v < 2; v++) {
+            if (t->sums)
+                _mm256_storeu_si256((__m256i *)(void *)(t->sums[i] + first + 8 * v), acc[i][v]);
+            else
+                acc[i][v] = int8_ymm_requantise(acc[i][v], t->scale + first + 8 * v, t->zero);
+        }
+        if (!t->sums) int8_ymm_store(t->y[i] + first, int8_ymm_narrow(acc[i][0], acc[i][1]), t->n - first);
     }
 }
 

@@ -13,6 +13,10 @@ INT8_INLINE __m512i zmm_requantise(__m512i acc, __m512 scale, __m512 low, __m512
     return _mm512_add_epi32(_mm512_cvtps_epi32(v), zero);
 }
 
+INT8_INLINE void zmm_store_sums(int32_t *y, const __m512i *acc, int vectors) {
+    for (int v = 0; v < vectors; v++) _mm512_storeu_si512(y + v * INT8_LANES, acc[v]);
+}
+
 /* The sums of one pixel as u8, of up to 64 filters. What lies below the range is cut by the packs, which saturate;
  * above it by the minimum, since a conversion to whole numbers that overflows does not. */
 INT8_INLINE void zmm_store_row(uint8_t *y, const __m512i *acc, const __m512 *scale, __m512 high, __m512i zero,

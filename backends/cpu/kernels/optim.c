@@ -60,6 +60,7 @@ static int32_t run_job(update_job *job, const cvr_kernel_args *a, uint32_t lr, u
     const double *first = a->attrs; /* every update's are weight_decay, lr_factor, then its own */
     job->lr = (double)*(const float *)a->inputs[lr]->data * first[1];
     memcpy(&job->step, a->inputs[step]->data, sizeof job->step);
+    if (job->step < 0) return CVR_OK; /* vetoed (<cvr/plugin/idle.h>) */
     cpu_run(a->pool, cpu_spans(job->n), update_task, job);
     return CVR_OK;
 }

@@ -124,6 +124,7 @@ static int32_t lamb_run(const cvr_kernel_args *a, cvr_error *err) {
     norm_job job = job_of(a);
     double norm[2];
     (void)err;
+    if (job.step < 0) return CVR_OK; /* vetoed (<cvr/plugin/idle.h>) */
     take_norms(a, &job, lamb_sums, norm);
     if ((s->weight_decay != 0 || s->always_adapt) && norm[0] > 0 && norm[1] > 0) job.ratio = norm[0] / norm[1];
     cpu_run(a->pool, cpu_spans(job.n), lamb_move, &job);
@@ -168,6 +169,7 @@ static int32_t lars_run(const cvr_kernel_args *a, cvr_error *err) {
     norm_job job = job_of(a);
     double norm[2];
     (void)err;
+    if (job.step < 0) return CVR_OK;
     take_norms(a, &job, lars_sums, norm);
     if ((s->weight_decay != 0 || s->always_adapt) && norm[0] > 0 && norm[1] > 0)
         job.ratio = s->trust_coeff * norm[0] / (norm[1] + norm[0] * s->weight_decay + s->eps);

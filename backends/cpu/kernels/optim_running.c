@@ -1,10 +1,11 @@
 /*
- * What stands around the updates of parameters on the CPU: gradients that are added up, running means, the norm of all
- * gradients and their scaling (see <cvr/plugin/ops/optim.h>). As in optim.c, a node's tensors stand in a row, and spans
- * of that row are the tasks. Sums are kept for each task and added in the tasks' order.
+ * What stands around the updates of parameters on the CPU: gradients that are added up, running means, vetoes, the norm
+ * of all gradients and their scaling (see <cvr/plugin/ops/optim.h>). As in optim.c, a node's tensors stand in a row,
+ * and spans of that row are the tasks. Sums are kept for each task and added in the tasks' order.
  */
 #include "cpu_loops.h"
 
+#include <cvr/plugin/idle.h>
 #include <cvr/plugin/ops/optim.h>
 #include <math.h>
 
@@ -91,6 +92,27 @@ static int32_t average_run(const cvr_kernel_args *a, cvr_error *err) {
     return blend_all(a, 1 - weight, weight);
 }
 
+/* ---- vetoes ---- */
+
+static int says_no(const cvr_tensor *veto, int finite) {
+    if (veto->dtype == CVR_I64) return !finite && *(const int64_t *)veto->data != 0;
+    if (veto->dtype == CVR_I32) return !finite && *(const int32_t *)veto->data != 0;
+    const float number = *(const float *)veto->data;
+    return finite ? !isfinite(number) : number != 0;
+}
+
+static int32_t guard_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const cvr_update_guard_attrs *s = a->attrs;
+    void *const to = a->outputs[0]->data;
+    int no = 0;
+    for (uint32_t i = 1; i < a->n_inputs; i++) no = no || says_no(a->inputs[i], s->finite != 0);
+    memcpy(to, a->inputs[0]->data, a->inputs[0]->dtype == CVR_I64 ? sizeof(int64_t) : sizeof(float));
+    if (no && a->outputs[0]->dtype == CVR_I64) *(int64_t *)to = (int64_t)s->idle;
+    if (no && a->outputs[0]->dtype == CVR_F32) *(float *)to = (float)s->idle;
+    return CVR_OK;
+}
+
 /* ---- the norm of all gradients ---- */
 
 static void squares(const row_job *job, const row_tensor *t, int64_t first, int64_t n, uint64_t task) {
@@ -148,6 +170,7 @@ static int32_t scale_run(const cvr_kernel_args *a, cvr_error *err) {
 static const cpu_kernel kernels[] = {
     {"gradient_accumulate", accumulate_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
     {"average_update", average_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
+    {"update_guard", guard_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
     {"gradient_sum_squares", squares_run, squares_workspace, NULL, 0, CPU_KERNEL_FLAGS, NULL},
     {"gradient_clip_factor", clip_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
     {"gradient_scale", scale_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, NULL},

@@ -9,7 +9,7 @@ static const device_op *const families[] = {
     device_arith_ops,       device_pool_ops,        device_rows_ops, device_mask_ops,     device_update_ops,
     device_attention_ops,   device_picture_ops,     device_loss_ops, device_clip_ops,     device_class_loss_ops,
     device_box_ops,         device_index_ops,       device_rank_ops, device_row_loss_ops, device_roi_ops,
-    device_yolo_ops,        device_region_loss_ops, device_int8_ops};
+    device_yolo_ops,        device_region_loss_ops, device_int8_ops, device_guard_ops};
 
 int32_t device_add_kernels(const cvr_registrar *r, const char *backend, const char *payload_kind, cvr_error *err) {
     for (size_t f = 0; f < sizeof families / sizeof *families; f++) {

@@ -9,6 +9,7 @@
 #include <cvr/plugin/device.h>
 #include <cvr/plugin/ops/conv.h>
 #include <cvr/plugin/ops/elementwise.h>
+#include <cvr/plugin/ops/resize.h>
 #include <cvr/plugin/plugin.h>
 
 #include "../kernels/detect_params.h"
@@ -32,7 +33,7 @@ extern const device_op device_elementwise_ops[], device_norm_ops[], device_sum_o
     device_shape_ops[], device_arith_ops[], device_pool_ops[], device_rows_ops[], device_mask_ops[],
     device_update_ops[], device_attention_ops[], device_picture_ops[], device_loss_ops[], device_clip_ops[],
     device_class_loss_ops[], device_box_ops[], device_index_ops[], device_rank_ops[], device_row_loss_ops[],
-    device_roi_ops[], device_yolo_ops[], device_region_loss_ops[], device_int8_ops[];
+    device_roi_ops[], device_yolo_ops[], device_region_loss_ops[], device_int8_ops[], device_guard_ops[];
 
 /* Registers all of them as kernels of a backend. */
 int32_t device_add_kernels(const cvr_registrar *r, const char *backend, const char *payload_kind, cvr_error *err);
@@ -48,7 +49,10 @@ extern const cvr_code device_code_elementwise, device_code_columns, device_code_
     device_code_top_k, device_code_sample_rows, device_code_nms, device_code_sim_ota, device_code_scores,
     device_code_row_counts, device_code_row_loss, device_code_box_loss, device_code_hard_rows, device_code_overlap,
     device_code_lovasz, device_code_hard_targets, device_code_yolo, device_code_yolo_loss, device_code_roi,
-    device_code_int8;
+    device_code_int8, device_code_guard;
+
+/* RESIZE_* of an upsample: pictures.c */
+uint32_t device_resize_mode(const cvr_upsample_attrs *attrs);
 
 /* ---- what `supports` says ---- */
 

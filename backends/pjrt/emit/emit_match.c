@@ -1,6 +1,7 @@
 /* Which object a row stands for (<cvr/plugin/ops/detect.h>): overlaps of all rows with all objects, then maxima. */
 #include "emit.h"
 #include "emit_boxes.h"
+#include "emit_rows.h"
 #include "emit_words.h"
 #include <math.h>
 
@@ -15,12 +16,6 @@ static hlo_value over_objects(hlo *h, hlo_value rows, hlo_value like) {
 }
 static hlo_value over_rows(hlo *h, hlo_value objects, hlo_value like) {
     return hlo_expand(h, objects, like, 2);
-}
-
-/* The first place along an axis where `v` is its maximum there; `last` where there is none. */
-static hlo_value first_of(hlo *h, hlo_value is, uint32_t axis) {
-    const hlo_value number = hlo_iota(h, CVR_I32, is, axis), last = hlo_integer(h, CVR_I32, is.shape[axis] - 1);
-    return hlo_reduce(h, "minimum", hlo_select(h, is, number, last), 1u << axis);
 }
 
 typedef struct matching {
@@ -39,7 +34,7 @@ static matching match_all(hlo *h) {
     const hlo_value known = hlo_select(h, hlo_compare(h, "GT", iou, zero), iou, zero); /* 0 for NaN */
     m.overlap = hlo_select(h, m.counts, known, hlo_f32(h, -1));
     m.iou = hlo_reduce(h, "maximum", m.overlap, 4);
-    m.best = first_of(h, hlo_compare(h, "EQ", m.overlap, over_objects(h, m.iou, like)), 2);
+    m.best = rows_first(h, hlo_compare(h, "EQ", m.overlap, over_objects(h, m.iou, like)), 2);
     const hlo_value number = hlo_iota(h, CVR_I32, out, 1);
     const hlo_value end = hlo_has(h, 3) ? hlo_input_raw(h, 3) : hlo_integer(h, CVR_I32, out.shape[1]);
     m.valid = hlo_compare(h, "LT", number, end.rank ? hlo_along(h, end, out, 0) : end);
@@ -62,7 +57,8 @@ HLO_EMITTER(match_boxes) {
     const hlo_value is_largest = hlo_binary(h, "and", hlo_compare(h, "EQ", rows, largest), m.counts);
     if (a->low_quality) match = hlo_select(h, hlo_reduce(h, "or", is_largest, 4), m.best, match);
     if (a->each_best) {
-        const hlo_value first = over_rows(h, first_of(h, is_largest, 1), like), number = hlo_iota(h, CVR_I32, like, 1);
+        const hlo_value first = over_rows(h, rows_first(h, is_largest, 1), like),
+                        number = hlo_iota(h, CVR_I32, like, 1);
         const hlo_value own = hlo_binary(h, "and", hlo_compare(h, "EQ", number, first), is_largest);
         const hlo_value object = hlo_select(h, own, hlo_iota(h, CVR_I32, like, 2), background);
         const hlo_value taken = hlo_reduce(h, "maximum", object, 4);
@@ -110,23 +106,11 @@ HLO_EMITTER(match_points) {
                                 hlo_compare(h, "GE", v, hlo_f32(h, (double)1e-5f))};
     for (int i = 0; i < 4; i++) inside = hlo_binary(h, "and", inside, terms[i]);
     const hlo_value size = hlo_select(h, inside, v, zero), most = hlo_reduce(h, "maximum", size, 4);
-    const hlo_value best = first_of(h, hlo_compare(h, "EQ", size, over_objects(h, most, like)), 2);
+    const hlo_value best = rows_first(h, hlo_compare(h, "EQ", size, over_objects(h, most, like)), 2);
     hlo_result(h, hlo_select(h, hlo_compare(h, "GT", most, zero), best, hlo_integer(h, CVR_I32, CVR_MATCH_BACKGROUND)));
 }
 
 /* ---- a sample of the rows ---- */
-
-/* How many rows of one kind are taken, at most `most` of each picture, and which: those with the smallest numbers. */
-static hlo_value take_smallest(hlo *h, hlo_value numbers, hlo_value is, hlo_value most, hlo_value *taken) {
-    const hlo_value counts = hlo_sum(h, hlo_convert(h, is, CVR_I32), 2),
-                    beyond = hlo_integer(h, HLO_U64, INT64_C(1) << 40);
-    hlo_value key = hlo_select(h, is, numbers, beyond), place = hlo_iota(h, CVR_I32, numbers, 1);
-    hlo_value rank = hlo_iota(h, CVR_I32, numbers, 1);
-    hlo_sort(h, &key, &place);
-    hlo_sort(h, &place, &rank); /* back in the order of rows: which place each has among the sorted */
-    *taken = hlo_binary(h, "minimum", counts, most);
-    return hlo_binary(h, "and", is, hlo_compare(h, "LT", rank, hlo_along(h, *taken, rank, 0)));
-}
 
 HLO_EMITTER(sample_rows) {
     const cvr_sample_rows_attrs *a = HLO_ATTRS(cvr_sample_rows_attrs);
@@ -139,9 +123,9 @@ HLO_EMITTER(sample_rows) {
     }
     const hlo_value none = hlo_integer(h, CVR_I32, CVR_MATCH_BACKGROUND);
     const hlo_value first =
-        take_smallest(h, numbers, hlo_compare(h, "GE", match, zero), hlo_integer(h, CVR_I32, positives), &taken[0]);
+        rows_smallest(h, numbers, hlo_compare(h, "GE", match, zero), hlo_integer(h, CVR_I32, positives), &taken[0]);
     const hlo_value room = hlo_sub(h, hlo_integer(h, CVR_I32, a->rows), taken[0]);
-    const hlo_value second = take_smallest(h, numbers, hlo_compare(h, "EQ", match, none), room, &taken[1]);
+    const hlo_value second = rows_smallest(h, numbers, hlo_compare(h, "EQ", match, none), room, &taken[1]);
     const hlo_value chosen = hlo_binary(h, "or", first, second), n = hlo_add(h, taken[0], taken[1]);
     /* rows in rising order, those that are chosen before the others; then they are repeated */
     hlo_value key = hlo_select(h, chosen, zero, one), place = hlo_iota(h, CVR_I32, match, 1);

@@ -3,11 +3,10 @@
  * many rows count, or have an object.
  */
 #include "emit.h"
-#include "emit_boxes.h"
-#include <cvr/plugin/ops/detect_loss.h>
+#include "emit_box_loss.h"
 
 /* (N): what each picture's sum is divided by, of how many rows count there. */
-static hlo_value norm_of(hlo *h, int64_t kind, hlo_value counts) {
+hlo_value row_norm(hlo *h, int64_t kind, hlo_value counts) {
     const hlo_value n = hlo_sum(h, hlo_convert(h, counts, CVR_F32), 2), one = hlo_f32(h, 1);
     if (kind == CVR_NORM_PICTURE) return hlo_scale(h, hlo_binary(h, "maximum", n, one), (double)n.shape[0]);
     hlo_value all = hlo_sum(h, n, 1);
@@ -21,7 +20,7 @@ static hlo_value share_of(hlo *h, hlo_value norm) {
     return hlo_select(h, hlo_compare(h, "GT", norm, zero), hlo_div(h, hlo_f32(h, 1), norm), zero);
 }
 
-static hlo_value at_least(hlo *h, hlo_value v, int64_t least) {
+hlo_value row_at_least(hlo *h, hlo_value v, int64_t least) {
     return hlo_compare(h, "GE", v, hlo_integer(h, v.dtype, least));
 }
 
@@ -31,7 +30,7 @@ static hlo_value wide(hlo *h, hlo_value rows, hlo_value like) {
 }
 
 /* Sum of the rows that count, by pictures and then all; and the norm. */
-static void loss_results(hlo *h, hlo_value rows, hlo_value counts, hlo_value norm) {
+void row_loss_results(hlo *h, hlo_value rows, hlo_value counts, hlo_value norm) {
     const hlo_value kept = hlo_select(h, counts, rows, hlo_f32(h, 0));
     hlo_result(h, hlo_sum(h, hlo_mul(h, hlo_sum(h, kept, 2), share_of(h, norm)), 1));
     hlo_result(h, norm);
@@ -39,7 +38,7 @@ static void loss_results(hlo *h, hlo_value rows, hlo_value counts, hlo_value nor
 
 /* grad / norm of each row's picture, in the shape of `like`, 0 where the row does not count. Input `norm`, then grad.
  */
-static hlo_value row_scale(hlo *h, uint32_t norm, hlo_value counts, hlo_value like) {
+hlo_value row_scale(hlo *h, uint32_t norm, hlo_value counts, hlo_value like) {
     const hlo_value grad = hlo_reshape(h, hlo_input(h, norm + 1), 0, NULL);
     const hlo_value scale = hlo_mul(h, share_of(h, hlo_input(h, norm)), grad);
     const hlo_value each = hlo_along(h, scale, like, 0), which = like.rank == 3 ? wide(h, counts, like) : counts;
@@ -80,8 +79,8 @@ HLO_EMITTER(anchor_focal) {
     const focal f = focal_of(h);
     const hlo_value l = hlo_mul(h, hlo_mul(h, f.easy, f.alpha), hlo_unary(h, "negate", f.log_q));
     const hlo_value norm =
-        norm_of(h, a->norm, at_least(h, f.target, a->norm == CVR_NORM_COUNTED ? -1 : a->first_class));
-    loss_results(h, hlo_sum(h, l, 4), at_least(h, f.target, -1), norm);
+        row_norm(h, a->norm, row_at_least(h, f.target, a->norm == CVR_NORM_COUNTED ? -1 : a->first_class));
+    row_loss_results(h, hlo_sum(h, l, 4), row_at_least(h, f.target, -1), norm);
 }
 
 HLO_EMITTER(anchor_focal_backward) {
@@ -89,7 +88,7 @@ HLO_EMITTER(anchor_focal_backward) {
     const hlo_value q = hlo_scale(h, hlo_unary(h, "exponential", f.log_q), HLO_ATTRS(cvr_anchor_focal_attrs)->gamma);
     const hlo_value slope = hlo_sub(h, hlo_mul(h, q, f.log_q), f.rest);
     const hlo_value d = hlo_mul(h, hlo_mul(h, hlo_mul(h, f.easy, f.alpha), f.sign), slope);
-    hlo_result(h, hlo_mul(h, d, row_scale(h, 2, at_least(h, f.target, -1), d)));
+    hlo_result(h, hlo_mul(h, d, row_scale(h, 2, row_at_least(h, f.target, -1), d)));
 }
 
 /* ---- quality: x, target, quality ---- */
@@ -102,14 +101,14 @@ HLO_EMITTER(anchor_quality) {
     const hlo_value x = hlo_input(h, 0), target = hlo_input_raw(h, 1);
     const int64_t kind = HLO_ATTRS(cvr_anchor_quality_attrs)->norm;
     const hlo_value l = hlo_sum(h, bce(h, x, quality_targets(h, x, target)), 4);
-    const hlo_value norm = norm_of(h, kind, at_least(h, target, kind == CVR_NORM_COUNTED ? -1 : 0));
-    loss_results(h, l, at_least(h, target, 0), norm);
+    const hlo_value norm = row_norm(h, kind, row_at_least(h, target, kind == CVR_NORM_COUNTED ? -1 : 0));
+    row_loss_results(h, l, row_at_least(h, target, 0), norm);
 }
 
 HLO_EMITTER(anchor_quality_backward) {
     const hlo_value x = hlo_input(h, 0), target = hlo_input_raw(h, 1);
     const hlo_value d = hlo_sub(h, hlo_sigmoid(h, x), quality_targets(h, x, target));
-    hlo_result(h, hlo_mul(h, d, row_scale(h, 3, at_least(h, target, 0), x)));
+    hlo_result(h, hlo_mul(h, d, row_scale(h, 3, row_at_least(h, target, 0), x)));
 }
 
 /* ---- centerness: x (N,A,1), anchors, boxes, match ---- */
@@ -131,13 +130,13 @@ static hlo_value centerness_targets(hlo *h, hlo_value match) {
 HLO_EMITTER(centerness) {
     const hlo_value match = hlo_input_raw(h, 3), x = hlo_reshape_like(h, hlo_input(h, 0), match);
     const int64_t kind = HLO_ATTRS(cvr_centerness_attrs)->norm;
-    const hlo_value counts = at_least(h, match, kind == CVR_NORM_COUNTED ? CVR_MATCH_BACKGROUND : 0);
-    loss_results(h, bce(h, x, centerness_targets(h, match)), at_least(h, match, 0), norm_of(h, kind, counts));
+    const hlo_value counts = row_at_least(h, match, kind == CVR_NORM_COUNTED ? CVR_MATCH_BACKGROUND : 0);
+    row_loss_results(h, bce(h, x, centerness_targets(h, match)), row_at_least(h, match, 0), row_norm(h, kind, counts));
 }
 
 HLO_EMITTER(centerness_backward) {
     const hlo_value match = hlo_input_raw(h, 3), x = hlo_reshape_like(h, hlo_input(h, 0), match);
-    const hlo_value counts = at_least(h, match, 0), zero = hlo_f32(h, 0);
+    const hlo_value counts = row_at_least(h, match, 0), zero = hlo_f32(h, 0);
     const hlo_value d = hlo_sub(h, hlo_sigmoid(h, x), centerness_targets(h, match));
     const hlo_value scale = row_scale(h, 4, counts, x);
     hlo_result(h, hlo_select(h, counts, hlo_mul(h, d, scale), zero));
@@ -150,7 +149,7 @@ static hlo_value own_channel(hlo *h, hlo_value x, hlo_value *has) {
     const int64_t rows = x.shape[0];
     const hlo_value label = hlo_reshape(h, hlo_input_raw(h, 2), 1, &rows);
     const hlo_value match = hlo_reshape(h, hlo_input_raw(h, 3), 1, &rows);
-    *has = at_least(h, match, 0);
+    *has = row_at_least(h, match, 0);
     const hlo_value is = hlo_compare(h, "EQ", hlo_iota(h, CVR_I64, x, 2), hlo_expand(h, label, x, 6));
     return hlo_binary(h, "and", is, hlo_expand(h, *has, x, 6));
 }

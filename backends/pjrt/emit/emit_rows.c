@@ -2,12 +2,39 @@
  * Rows that are chosen, looked up and put together (<cvr/plugin/ops/detect.h>, detections.h), and what a match says of
  * them. A number of a row that is not there gives NaN where numbers are real, else 0: a program cannot refuse.
  */
+#include "emit_rows.h"
 #include "emit.h"
 #include <cvr/plugin/ops/detect.h>
 #include <cvr/plugin/ops/detect_loss.h>
 #include <cvr/plugin/ops/detections.h>
 #include <cvr/plugin/ops/shape.h>
 #include <math.h>
+
+/* The bits of a float are turned so that they grow as it falls. */
+hlo_value rows_falling_key(hlo *h, hlo_value score) {
+    const hlo_value bits = hlo_bits(h, hlo_add(h, score, hlo_f32(h, 0)), HLO_U32);
+    const hlo_value top = hlo_integer(h, HLO_U32, INT64_C(0x80000000));
+    const hlo_value negative = hlo_compare(h, "GE", bits, top);
+    const hlo_value rest = hlo_binary(h, "and", hlo_unary(h, "not", bits), hlo_integer(h, HLO_U32, 0x7FFFFFFF));
+    const hlo_value key = hlo_select(h, negative, bits, rest), is_nan = hlo_compare(h, "NE", score, score);
+    return hlo_select(h, is_nan, hlo_integer(h, HLO_U32, UINT32_MAX), key);
+}
+
+hlo_value rows_first(hlo *h, hlo_value is, uint32_t axis) {
+    const hlo_value number = hlo_iota(h, CVR_I32, is, axis), last = hlo_integer(h, CVR_I32, is.shape[axis] - 1);
+    return hlo_reduce(h, "minimum", hlo_select(h, is, number, last), 1u << axis);
+}
+
+hlo_value rows_smallest(hlo *h, hlo_value numbers, hlo_value is, hlo_value most, hlo_value *taken) {
+    const hlo_value counts = hlo_sum(h, hlo_convert(h, is, CVR_I32), 2),
+                    beyond = hlo_integer(h, HLO_U64, INT64_C(1) << 40);
+    hlo_value key = hlo_select(h, is, numbers, beyond), place = hlo_iota(h, CVR_I32, numbers, 1);
+    hlo_value rank = hlo_iota(h, CVR_I32, numbers, 1);
+    hlo_sort(h, &key, &place);
+    hlo_sort(h, &place, &rank); /* back in the order of rows: which place each has among the sorted */
+    *taken = hlo_binary(h, "minimum", counts, most);
+    return hlo_binary(h, "and", is, hlo_compare(h, "LT", rank, hlo_along(h, *taken, rank, 0)));
+}
 
 /* which (N,B), in the shape of v (N,B,...) */
 static hlo_value for_rows(hlo *h, hlo_value which, hlo_value v) {
@@ -82,20 +109,10 @@ HLO_EMITTER(class_targets) {
     hlo_result(h, hlo_select(h, hlo_compare(h, "LT", match, zero), other, own));
 }
 
-/* Sorted by how the score falls, equal ones by row: the bits of a float are turned so that they grow as it falls. */
-static hlo_value falling_key(hlo *h, hlo_value score) {
-    const hlo_value bits = hlo_bits(h, hlo_add(h, score, hlo_f32(h, 0)), HLO_U32);
-    const hlo_value top = hlo_integer(h, HLO_U32, INT64_C(0x80000000));
-    const hlo_value negative = hlo_compare(h, "GE", bits, top);
-    const hlo_value rest = hlo_binary(h, "and", hlo_unary(h, "not", bits), hlo_integer(h, HLO_U32, 0x7FFFFFFF));
-    const hlo_value key = hlo_select(h, negative, bits, rest), is_nan = hlo_compare(h, "NE", score, score);
-    return hlo_select(h, is_nan, hlo_integer(h, HLO_U32, UINT32_MAX), key);
-}
-
 HLO_EMITTER(top_k) {
     const cvr_top_k_attrs *a = HLO_ATTRS(cvr_top_k_attrs);
     const hlo_value x = hlo_input(h, 0), zero = hlo_f32(h, 0);
-    hlo_value key = falling_key(h, x), place = hlo_iota(h, CVR_I32, x, 1);
+    hlo_value key = rows_falling_key(h, x), place = hlo_iota(h, CVR_I32, x, 1);
     hlo_value chosen = hlo_fill(h, place, 1);
     if (a->above) {
         const hlo_value is = hlo_compare(h, "GT", x, hlo_f32(h, (double)(float)a->threshold));

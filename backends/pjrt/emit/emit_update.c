@@ -3,7 +3,9 @@
  * results are the new values of what changes, in the order of the inputs; their buffers take the place of the old ones.
  */
 #include "emit.h"
+#include <cvr/plugin/idle.h>
 #include <cvr/plugin/ops/optim.h>
+#include <float.h>
 #include <math.h>
 
 /* One parameter: what an update reads, and the new values. */
@@ -15,7 +17,7 @@ typedef struct update {
 /* What all parameters of a node share, from lr and step. */
 typedef struct shared {
     hlo_value lr, t; /* t = step + 1, f32 */
-    hlo_value is_first;
+    hlo_value is_first, idle;
 } shared;
 
 typedef void (*update_fn)(hlo *h, const shared *s, update *u);
@@ -197,20 +199,23 @@ static shared read_shared(hlo *h, uint32_t lr) {
     const hlo_value t = hlo_add(h, hlo_convert(h, step, CVR_F32), hlo_f32(h, 1));
     const hlo_value rate = hlo_reshape(h, hlo_input(h, lr), 0, NULL);
     return (shared){times(h, rate, HLO_ATTRS(first_attrs)->lr_factor), t,
-                    hlo_compare(h, "EQ", step, hlo_integer(h, CVR_I64, 0))};
+                    hlo_compare(h, "EQ", step, hlo_integer(h, CVR_I64, 0)),
+                    hlo_compare(h, "LT", step, hlo_integer(h, CVR_I64, 0))};
 }
 
-/* Reads param, grad and state from these inputs, and gives the new values. */
+/* Reads param, grad and state from these inputs, and gives the new values: the old ones where the step is idle, as it
+ * is below 0. */
 static void update_one(hlo *h, const shared *s, update_fn fn, const uint32_t *inputs, uint32_t n_state) {
     update u = {.param = hlo_input(h, inputs[0]), .grad = hlo_input(h, inputs[1])};
     for (uint32_t i = 0; i < n_state; i++) {
         u.has[i] = hlo_has(h, inputs[2 + i]);
         if (u.has[i]) u.state[i] = hlo_input(h, inputs[2 + i]);
     }
+    const update old = u;
     fn(h, s, &u);
-    hlo_result(h, u.param);
+    hlo_result(h, hlo_select(h, s->idle, old.param, u.param));
     for (uint32_t i = 0; i < n_state; i++)
-        if (u.has[i]) hlo_result(h, u.state[i]);
+        if (u.has[i]) hlo_result(h, hlo_select(h, s->idle, old.state[i], u.state[i]));
 }
 
 static void update_single(hlo *h, update_fn fn, uint32_t n_state) {
@@ -271,6 +276,27 @@ HLO_EMITTER(average_update) {
         hlo_result(h, blended(h, weight, hlo_input_raw(h, i), hlo_input_raw(h, i + 1)));
 }
 
+/* ---- vetoes ---- */
+
+static hlo_value says_no(hlo *h, hlo_value veto, int64_t finite) {
+    if (veto.dtype != CVR_F32) return hlo_compare(h, "NE", veto, hlo_integer(h, veto.dtype, 0));
+    if (!finite) return hlo_compare(h, "NE", veto, hlo_f32(h, 0));
+    const hlo_value most = hlo_f32(h, (double)FLT_MAX), size = hlo_unary(h, "abs", veto);
+    return hlo_binary(h, "or", hlo_compare(h, "GT", size, most), hlo_compare(h, "NE", veto, veto));
+}
+
+HLO_EMITTER(update_guard) {
+    const cvr_update_guard_attrs *s = HLO_ATTRS(cvr_update_guard_attrs);
+    hlo_value x = hlo_reshape(h, hlo_input_raw(h, 0), 0, NULL);
+    const hlo_value idle = x.dtype == CVR_F32 ? hlo_f32(h, s->idle) : hlo_integer(h, CVR_I64, (int64_t)s->idle);
+    for (uint32_t i = 1; i < h->a->n_inputs; i++) {
+        const hlo_value veto = hlo_reshape(h, hlo_input_raw(h, i), 0, NULL);
+        if (s->finite && veto.dtype != CVR_F32) continue;
+        x = hlo_select(h, says_no(h, veto, s->finite), idle, x);
+    }
+    hlo_result(h, x);
+}
+
 /* ---- gradients, before the updates ---- */
 
 HLO_EMITTER(gradient_sum_squares) {
@@ -308,22 +334,13 @@ HLO_EMITTER(gradient_clip_units) {
 }
 
 #define UPDATE(name_) HLO_OP(#name_, name_)
-const hlo_op emit_update_ops[] = {UPDATE(sgd_update),
-                                  UPDATE(sgd_update_many),
-                                  UPDATE(adam_update),
-                                  UPDATE(adam_update_many),
-                                  UPDATE(rmsprop_update),
-                                  UPDATE(rmsprop_update_many),
-                                  UPDATE(nadam_update),
-                                  UPDATE(nadam_update_many),
-                                  UPDATE(lion_update),
-                                  UPDATE(lion_update_many),
-                                  UPDATE(lamb_update),
-                                  UPDATE(lars_update),
-                                  UPDATE(gradient_accumulate),
-                                  UPDATE(average_update),
-                                  UPDATE(gradient_sum_squares),
-                                  UPDATE(gradient_clip_factor),
-                                  UPDATE(gradient_scale),
-                                  UPDATE(gradient_clip_units),
-                                  {.op = NULL}};
+const hlo_op emit_update_ops[] = {UPDATE(sgd_update),           UPDATE(sgd_update_many),
+                                  UPDATE(adam_update),          UPDATE(adam_update_many),
+                                  UPDATE(rmsprop_update),       UPDATE(rmsprop_update_many),
+                                  UPDATE(nadam_update),         UPDATE(nadam_update_many),
+                                  UPDATE(lion_update),          UPDATE(lion_update_many),
+                                  UPDATE(lamb_update),          UPDATE(lars_update),
+                                  UPDATE(gradient_accumulate),  UPDATE(average_update),
+                                  UPDATE(update_guard),         UPDATE(gradient_sum_squares),
+                                  UPDATE(gradient_clip_factor), UPDATE(gradient_scale),
+                                  UPDATE(gradient_clip_units),  {.op = NULL}};

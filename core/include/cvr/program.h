@@ -387,13 +387,17 @@ int32_t cvr_program_begin_write(cvr_program *p, int32_t slot, const void *memory
 /* Whether all inputs of the next run have been written, and no other program that shares the arena has written since.
  * False where the host sees the device's memory: there, nothing lands. */
 bool cvr_program_landed(const cvr_program *p);
-/* Reads when the last run is done. */
+/* Reads when the last run is done. begin_read may come back before that; the bytes are there after the next read, wait
+ * or cvr_program_vetoed, so that a step needs to wait only once, whatever is read of it. */
 int32_t cvr_program_read(cvr_program *p, int32_t slot, void *memory_order, cvr_error *err);
+int32_t cvr_program_begin_read(cvr_program *p, int32_t slot, void *memory_order, cvr_error *err);
 /* Starts a run; on a device it may go on when this returns. Whatever fails then fails the next read or wait. */
 int32_t cvr_program_run(cvr_program *p, cvr_error *err);
 int32_t cvr_program_wait(cvr_program *p, cvr_error *err);
-/* Whether the last run left its updates out, as a gradient plugin, or cvr_graph_guard, vetoed them. */
-bool cvr_program_vetoed(const cvr_program *p);
+/* Whether the last run left its updates out, as a gradient plugin, or cvr_graph_guard, vetoed them. Before another
+ * program runs in the arena. Waits for the run, unless the host had to wait for it in front of the updates already,
+ * as it must where an update op cannot be told to do nothing (cvr/plugin/idle.h). */
+int32_t cvr_program_vetoed(cvr_program *p, bool *vetoed, cvr_error *err);
 uint64_t cvr_program_id(const cvr_program *p);
 
 /* What was planned for one node. */

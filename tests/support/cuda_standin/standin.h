@@ -5,7 +5,7 @@
  * It is strict where a GPU is lenient. Nothing that is put on a stream is done before somebody waits for it, so what
  * relies on more than its events sees old bytes. Device memory cannot be touched by the host at all, ends at a page
  * that nobody may touch, and is NaN at first. Copies between host and device want host memory that is page-locked. A
- * kernel that is launched into a graph has to be loaded before.
+ * kernel that is launched into a graph has to be loaded before, and to have been launched outside of one.
  */
 #ifndef STANDIN_H
 #define STANDIN_H
@@ -42,7 +42,7 @@ bool standin_in_registered(const void *host, size_t bytes);
 
 struct CUfunc_st {
     const cvr_emu_entry *entry;
-    bool loaded;
+    bool loaded, launched; /* the second: also outside of a graph */
 };
 
 size_t standin_argument(const struct CUfunc_st *f);

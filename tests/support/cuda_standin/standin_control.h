@@ -10,6 +10,7 @@
 
 typedef struct cuda_standin_control {
     uint64_t devices;        /* that there are; 1 */
+    uint64_t version;        /* of CUDA that the driver is of: 13000; it lacks what came later */
     uint64_t arch;           /* 90: compute capability 9.0 */
     uint64_t memory;         /* bytes of a device; 4 GiB */
     uint64_t fail_call;      /* the number of the call that fails; 0: none */
@@ -20,6 +21,7 @@ typedef struct cuda_standin_control {
     uint64_t tell;           /* 1: what was counted is told as the process ends */
     /* Counted; to be set to 0 by whoever counts. */
     uint64_t calls, launches, graphs, captures, direct_uploads, staged_uploads;
+    uint64_t waits;  /* for an event of something that was not done yet */
     uint64_t alive;  /* blocks of memory, streams, events, graphs and modules that nobody has freed */
     char failed[64]; /* the call that failed */
 } cuda_standin_control;

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 __attribute__((visibility("default"))) cuda_standin_control cuda_standin = {
-    .devices = 1, .arch = 90, .memory = UINT64_C(4) << 30, .fail_with = CUDA_ERROR_LAUNCH_FAILED};
+    .devices = 1, .version = 13000, .arch = 90, .memory = UINT64_C(4) << 30, .fail_with = CUDA_ERROR_LAUNCH_FAILED};
 
 static CUresult lost;
 
@@ -46,8 +46,11 @@ typedef struct word {
     uint64_t *value;
 } word;
 
+/* Once in a process. */
 static void read_environment(void) {
+    static bool once;
     const word words[] = {{"devices", &cuda_standin.devices},
+                          {"version", &cuda_standin.version},
                           {"arch", &cuda_standin.arch},
                           {"memory", &cuda_standin.memory},
                           {"fail_call", &cuda_standin.fail_call},
@@ -56,7 +59,8 @@ static void read_environment(void) {
                           {"refuse_capture", &cuda_standin.refuse_capture},
                           {"idle", &cuda_standin.idle},
                           {"tell", &cuda_standin.tell}};
-    const char *at = getenv("CUDA_STANDIN");
+    const char *at = once ? NULL : getenv("CUDA_STANDIN");
+    once = true;
     while (at && *at) {
         const size_t length = strcspn(at, "=");
         for (size_t i = 0; i < sizeof words / sizeof *words; i++)
@@ -70,17 +74,15 @@ static void read_environment(void) {
 __attribute__((destructor)) static void tell(void) {
     const cuda_standin_control *c = &cuda_standin;
     if (c->tell)
-        (void)fprintf(stderr, "libcuda stand-in: %llu kernels, %llu graphs, %llu direct uploads, %llu things left\n",
-                      (unsigned long long)c->launches, (unsigned long long)c->graphs,
+        (void)fprintf(stderr, "libcuda stand-in: %llu kernels, %llu graphs, %llu waits, %llu direct uploads, %llu things left\n",
+                      (unsigned long long)c->launches, (unsigned long long)c->graphs, (unsigned long long)c->waits,
                       (unsigned long long)c->direct_uploads, (unsigned long long)c->alive);
 }
 
 /* ---- devices ---- */
 
 static CUresult init(unsigned flags) {
-    static bool once;
-    if (!once) read_environment();
-    once = true;
+    read_environment();
     STANDIN_CALL("cuInit");
     if (flags) return CUDA_ERROR_INVALID_VALUE;
     return cuda_standin.devices ? CUDA_SUCCESS : CUDA_ERROR_NO_DEVICE;
@@ -89,7 +91,7 @@ const PFN_cuInit_v2000 standin_Init = init;
 
 static CUresult driver_version(int *out) {
     STANDIN_CALL("cuDriverGetVersion");
-    *out = 13000;
+    *out = (int)cuda_standin.version;
     return CUDA_SUCCESS;
 }
 const PFN_cuDriverGetVersion_v2020 standin_DriverGetVersion = driver_version;
@@ -181,8 +183,10 @@ __attribute__((visibility("default"))) CUresult cuGetProcAddress_v2(const char *
                                                                     CUdriverProcAddressQueryResult *found) {
     (void)flags;
     *out = NULL;
+    read_environment();
 #define X(name, since)                                                                                                 \
-    if (strcmp(symbol, "cu" #name) == 0 && version >= since) memcpy(out, &standin_##name, sizeof *out);
+    if (strcmp(symbol, "cu" #name) == 0 && version >= since && cuda_standin.version >= since)                          \
+        memcpy(out, &standin_##name, sizeof *out);
     CUDA_FUNCTIONS(X)
 #undef X
     if (found) *found = *out ? CU_GET_PROC_ADDRESS_SUCCESS : CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;

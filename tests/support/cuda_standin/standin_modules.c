@@ -65,7 +65,7 @@ static CUresult get_function(CUfunction *out, CUmodule m, const char *name) {
     if (!e) return CUDA_ERROR_NOT_FOUND;
     for (uint32_t i = 0; i < FUNCTIONS; i++) {
         if (functions[i].entry && functions[i].entry != e) continue;
-        if (!functions[i].entry) functions[i] = (struct CUfunc_st){e, false};
+        if (!functions[i].entry) functions[i] = (struct CUfunc_st){.entry = e};
         *out = &functions[i];
         return CUDA_SUCCESS;
     }

@@ -241,6 +241,7 @@ const PFN_cuEventQuery_v2000 standin_EventQuery = event_query;
 
 static CUresult event_synchronize(CUevent e) {
     STANDIN_CALL("cuEventSynchronize");
+    cuda_standin.waits += e->done < e->recorded;
     run_until(e->stream, e, e->recorded);
     return state();
 }
@@ -297,11 +298,11 @@ static CUresult launch(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsi
     if (!gx || !gy || !gz || gy > 65535 || gz > 65535 || bx != EMU_THREADS || by != 1 || bz != 1 || shared || extra ||
         !arguments)
         return CUDA_ERROR_INVALID_VALUE;
-    if (s->captured && !f->loaded) {
+    if (s->captured && !(f->loaded && f->launched)) {
         s->invalid = true;
         return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     }
-    f->loaded = true;
+    f->loaded = f->launched = true;
     return put(s, &(op){.kind = OP_LAUNCH, .function = f, .groups = (uint64_t)gx * gy * gz, .argument = arguments[0]});
 }
 const PFN_cuLaunchKernel_v4000 standin_LaunchKernel = launch;

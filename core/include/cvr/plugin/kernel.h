@@ -21,9 +21,9 @@ extern "C" {
 #define CVR_KERNEL_STRIDED 4u       /* takes rank-4 tensors whose pixel_stride exceeds C */
 #define CVR_KERNEL_BF16 8u          /* takes bf16 where the op's activations are; */
 #define CVR_KERNEL_F16 16u          /* f16, likewise; without these, f32 alone */
+#define CVR_KERNEL_CASTS(i) (1u << (16u + (i))) /* rounds input i < 16 to their type, or takes it so (docs/abi.md) */
 
-/* How a program's f32 products may be computed. */
-#define CVR_MATH_F32 0u    /* in f32 */
+#define CVR_MATH_F32 0u    /* how a program's f32 products may be computed: in f32; */
 #define CVR_MATH_BF16X3 1u /* each operand as the sum of two bf16, three products: about 16 bits of mantissa */
 #define CVR_MATH_TF32 2u   /* operands rounded to 11 bits of mantissa, sums in f32: tensor cores since sm_80 */
 

@@ -1,8 +1,9 @@
 /*
  * Attributes of the update ops, version 1 (plugin "optimizers"). All tensors are f32 and have the parameter's shape and
  * memory order, but for lr () f32 and step () i64 (0 at the first). No outputs: param and the state after `step` change
- * in place. Semantics: torch.optim, in its order of operations. g starts as grad; lr is the input times lr_factor, an
- * attribute that every update op has second.
+ * in place. A step below 0 changes nothing, whatever the other inputs hold (<cvr/plugin/idle.h>). Semantics:
+ * torch.optim, in its order of operations. g starts as grad; lr is the input times lr_factor, an attribute that every
+ * update op has second.
  *
  * sgd_update      param, grad, lr, step, [momentum_buffer]; cvr_sgd_update_attrs
  *     g += weight_decay * param
@@ -43,6 +44,7 @@
  * gradient_accumulate   micro_step () i64, then pairs: sum, gradient: sum = micro_step == 0 ? gradient : sum + gradient
  * average_update        weight () f32, then pairs: average, value, both f32 or both i64:
  *     average = (1-weight) * average + weight * value; 0 leaves it, 1 copies; i64: cut to a whole number
+ * update_guard          in <cvr/plugin/idle.h>
  *
  * Of the plugin "gradient_clip":
  * gradient_sum_squares  up to 63 tensors -> () : the sum of x * x over all elements
