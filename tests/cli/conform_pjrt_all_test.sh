@@ -9,6 +9,8 @@ if [ -z "$plugin" ]; then
 fi
 "$CVRUN" conform --backend pjrt "plugin=$plugin" --draws 1 --seconds 3000 >out.txt 2>&1 || true
 grep -q ' kernels in ' out.txt || { cat out.txt; fail "conform did not come to its end"; }
+grep -E '^stopped after |cases were left out' out.txt || true
+if grep -q '^stopped after ' out.txt; then fail "conform had too little time"; fi
 if grep '^failed: ' out.txt; then fail "conform"; fi
 grep -q ' 0 left to the host, 0 that no case reached' out.txt || { cat out.txt; fail "conform did not reach every op, or left one to the host"; }
 checks=$((checks + 1))
