@@ -7,7 +7,9 @@ the network itself. Times
 are of 32 pictures, in turns, the least median of each. What is there is not made again; FOLDER/torch.json, which
 prune_against_torch.py writes, adds PyTorch's points.
 
-    tests/bench/compress_picture.py build/bin/cvrun FOLDER [SVG] [key=value of training ...]
+    tests/bench/compress_picture.py build/bin/cvrun FOLDER [SVG] [turns=3] [again] [key=value of training ...]
+
+`again` takes the times anew, such as where the machine has less else to do.
 """
 import json
 import math
@@ -48,7 +50,6 @@ warmup_epochs = 0.5
 """
 SHARES = ["0.7", "0.5", "0.3"]
 FURTHER = "data.limit=20000"  # of training after the first; validation has 10,000 pictures
-TURNS = 3
 
 
 class Work:
@@ -98,11 +99,11 @@ def make_all(w):
     w.make("taught, int8", "int8", "taught", "quantize", taught)
 
 
-def measure_all(w):
-    if all("ms" in p for p in w.points.values()):
+def measure_all(w, turns, again):
+    if not again and all("ms" in p for p in w.points.values()):
         return
     best = {}
-    for turn in range(TURNS):
+    for turn in range(turns):
         for name, p in w.points.items():
             b = json.loads(w.call("bench", p["run"], "--inference", "--json", "train.batch=32"))
             best[name] = min(best.get(name, math.inf), 1000 * b["step_seconds"])
@@ -190,10 +191,12 @@ def main():
     if len(sys.argv) < 3:
         sys.exit(__doc__)
     words = sys.argv[3:]
+    again, turns = "again" in words, int(next((v[6:] for v in words if v.startswith("turns=")), 3))
+    words = [v for v in words if v != "again" and not v.startswith("turns=")]
     svg = words.pop(0) if words and "=" not in words[0] else None
     w = Work(os.path.realpath(sys.argv[1]), pathlib.Path(sys.argv[2]), words)
     make_all(w)
-    measure_all(w)
+    measure_all(w, turns, again)
     print(f"{'':28} {'MMACs':>8} {'ms, 32':>8} {'top-1':>8} {'untrained':>10}")
     for name, p in w.points.items():
         macs = f"{p['macs'] / 1e6:8.2f}" if p["macs"] else " " * 8
