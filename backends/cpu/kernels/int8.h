@@ -49,9 +49,12 @@ typedef struct int8_pixel {
 
 /* The instruction set's own part. */
 typedef struct int8_micro {
-    int32_t rows[4]; /* tallest tile of 1, 2, 3, 4 vectors; divides INT8_BLOCK */
+    int32_t rows[4];      /* tallest tile of 1, 2, 3, 4 vectors; divides INT8_BLOCK */
+    int32_t even, unused; /* 1: tiles of one height are as good as of another, and pixels are cut evenly */
     void (*tile)(const int8_tile *t, int32_t vectors);
     void (*depthwise)(const int8_pixel *d);
+    /* The first of n sums of two u8 that fill whole vectors: returns how many; NULL: none. */
+    int64_t (*add)(const cvr_add_int8 *k, const uint8_t *a, const uint8_t *b, uint8_t *y, int64_t n);
     void (*done)(void); /* at the end of a task that ran tiles; NULL: nothing */
 } int8_micro;
 extern const int8_micro cpu_int8_micro;

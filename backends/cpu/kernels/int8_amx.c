@@ -163,4 +163,5 @@ static void tile(const int8_tile *t, int32_t vectors) {
         tile_run(t, 4);
 }
 
-const int8_micro cpu_int8_micro = {{PIXELS, PIXELS, PIXELS, PIXELS}, tile, zmm_depthwise, done};
+const int8_micro cpu_int8_micro = {
+    .rows = {PIXELS, PIXELS, PIXELS, PIXELS}, .tile = tile, .depthwise = zmm_depthwise, .add = zmm_add, .done = done};

@@ -55,4 +55,4 @@ static void tile(const int8_tile *t, int32_t vectors) {
     }
 }
 
-const int8_micro cpu_int8_micro = {{2, 2, 2, 2}, tile, int8_ymm_depthwise, NULL};
+const int8_micro cpu_int8_micro = {.rows = {2, 2, 2, 2}, .tile = tile, .depthwise = int8_ymm_depthwise};

@@ -61,4 +61,4 @@ static void tile(const int8_tile *t, int32_t vectors) {
     }
 }
 
-const int8_micro cpu_int8_micro = {{6, 6, 6, 6}, tile, int8_ymm_depthwise, NULL};
+const int8_micro cpu_int8_micro = {.rows = {6, 6, 6, 6}, .even = 1, .tile = tile, .depthwise = int8_ymm_depthwise};

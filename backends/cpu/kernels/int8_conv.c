@@ -171,22 +171,43 @@ static void point(const job *j, const place *at, int64_t i, const uint8_t **x) {
     }
 }
 
+/* The same one pixel further in its row, where no column of both is outside: every tap is, or is not, as before. */
+static int point_next(const job *j, const place *at, int64_t i, const uint8_t **x) {
+    const int8_conv *c = j->c;
+    const int64_t left = at->q * c->stride[1] - (c->merges ? 0 : c->padding[1]), by = c->stride[1] * j->s.pixel;
+    if (i == 0 || at->q == 0 || left - c->stride[1] < 0) return 0;
+    if (left + (c->kernel[1] - 1) * c->dilation[1] >= j->s.size[1]) return 0;
+    for (int64_t t = 0; t < c->taps; t++) {
+        const uint8_t *before = x[t * INT8_BLOCK + i - 1];
+        x[t * INT8_BLOCK + i] = before == j->outside ? before : before + by;
+    }
+    return 1;
+}
+
+/* Where part i of n pixels begins, of so many parts of at most `most`. A last part of one pixel would read as many
+ * weights as any other, so parts are even, where heights of tiles may differ. */
+static int64_t cut_at(int64_t n, int64_t parts, int64_t most, int64_t i) {
+    return cpu_int8_micro.even ? cpu_part(n, parts, i) : cpu_min(n, i * most);
+}
+
 /* The tiles of one panel over the pixels [0, n) of a block. */
 static void run_panel(const job *j, const uint8_t **x, uint8_t **y, int64_t n, int64_t g, int64_t panel) {
     const int8_conv *c = j->c;
-    const int64_t width = int8_panel_width(c, panel), first = panel * INT8_PANEL, at = g * c->k_padded + first;
+    const int64_t width = int8_panel_width(c, panel), first = panel * INT8_PANEL, row = g * c->k_padded + first;
     const int32_t vectors = (int32_t)(width / INT8_LANES), tall = cpu_int8_micro.rows[vectors - 1];
-    int8_tile t = {.weights = j->w.weights + (at * c->taps * c->quads) * 4,
+    int8_tile t = {.weights = j->w.weights + (row * c->taps * c->quads) * 4,
                    .taps = c->taps,
                    .quads = c->quads,
-                   .bias = j->w.bias + at,
-                   .scale = j->w.scale + at,
+                   .bias = j->w.bias + row,
+                   .scale = j->w.scale + row,
                    .n = cpu_min(width, c->k - first),
                    .zero = (int32_t)c->q.y_zero};
-    for (int64_t i = 0; i < n; i += tall) {
-        t.x = x + i;
-        t.y = y + i;
-        t.m = (int32_t)cpu_min(tall, n - i);
+    const int64_t tiles = cpu_ceil_div(n, tall);
+    for (int64_t i = 0; i < tiles; i++) {
+        const int64_t at = cut_at(n, tiles, tall, i);
+        t.x = x + at;
+        t.y = y + at;
+        t.m = (int32_t)(cut_at(n, tiles, tall, i + 1) - at);
         cpu_int8_micro.tile(&t, vectors);
     }
 }
@@ -198,11 +219,13 @@ static void run_task(void *ctx, uint64_t task, uint32_t worker) {
     const uint8_t **x = (const uint8_t **)(void *)scratch;
     uint8_t **y = (uint8_t **)(void *)(scratch + c->taps * INT8_BLOCK * (int64_t)sizeof *x);
     const int64_t block = (int64_t)task / j->runs % j->blocks, g = (int64_t)task / j->runs / j->blocks,
-                  run = (int64_t)task % j->runs, first = block * INT8_BLOCK, n = cpu_min(INT8_BLOCK, j->pixels - first),
+                  run = (int64_t)task % j->runs, first = cut_at(j->pixels, j->blocks, INT8_BLOCK, block),
+                  n = cut_at(j->pixels, j->blocks, INT8_BLOCK, block + 1) - first,
                   end = cpu_min(c->panels, (run + 1) * j->run_panels);
     place at = place_of(c, first);
     for (int64_t i = 0; i < n; i++, next_place(c, &at)) {
         y[i] = results_of(j, &at) + g * c->k + run * j->run_panels * INT8_PANEL;
+        if (point_next(j, &at, i, x)) continue;
         point(j, &at, i, x);
         for (int64_t t = 0; t < c->taps && g; t++) /* `outside` is one for all groups */
             if (x[t * INT8_BLOCK + i] != j->outside) x[t * INT8_BLOCK + i] += g * c->padded;

@@ -28,4 +28,4 @@ static void depthwise(const int8_pixel *d) {
     }
 }
 
-const int8_micro cpu_int8_micro = {{4, 4, 4, 4}, tile, depthwise, NULL};
+const int8_micro cpu_int8_micro = {.rows = {4, 4, 4, 4}, .tile = tile, .depthwise = depthwise};

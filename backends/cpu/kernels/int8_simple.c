@@ -83,9 +83,11 @@ static void add_span(void *ctx, uint64_t task, uint32_t worker) {
     const uint8_t *a = s->a->inputs[0]->data, *b = s->a->inputs[1]->data;
     uint8_t *y = s->a->outputs[0]->data;
     const int64_t end = end_of(s, task);
+    int64_t first = (int64_t)task * CPU_SPAN;
     (void)worker;
+    if (cpu_int8_micro.add) first += cpu_int8_micro.add(&k, a + first, b + first, y + first, end - first);
     CPU_INDEPENDENT
-    for (int64_t i = (int64_t)task * CPU_SPAN; i < end; i++) y[i] = cvr_add_int8_one(&k, a[i], b[i]);
+    for (int64_t i = first; i < end; i++) y[i] = cvr_add_int8_one(&k, a[i], b[i]);
 }
 
 static int32_t add_run(const cvr_kernel_args *a, cvr_error *err) {

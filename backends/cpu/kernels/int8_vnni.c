@@ -74,4 +74,5 @@ static void tile(const int8_tile *t, int32_t vectors) {
     tile_of[vectors - 1][t->m - 1](t);
 }
 
-const int8_micro cpu_int8_micro = {{12, 12, 8, 6}, tile, zmm_depthwise, NULL};
+const int8_micro cpu_int8_micro = {
+    .rows = {12, 12, 8, 6}, .even = 1, .tile = tile, .depthwise = zmm_depthwise, .add = zmm_add};
