@@ -74,9 +74,10 @@ static void read_environment(void) {
 __attribute__((destructor)) static void tell(void) {
     const cuda_standin_control *c = &cuda_standin;
     if (c->tell)
-        (void)fprintf(stderr, "libcuda stand-in: %llu kernels, %llu graphs, %llu waits, %llu direct uploads, %llu things left\n",
-                      (unsigned long long)c->launches, (unsigned long long)c->graphs, (unsigned long long)c->waits,
-                      (unsigned long long)c->direct_uploads, (unsigned long long)c->alive);
+        (void)fprintf(
+            stderr, "libcuda stand-in: %llu kernels, %llu graphs, %llu waits, %llu direct uploads, %llu things left\n",
+            (unsigned long long)c->launches, (unsigned long long)c->graphs, (unsigned long long)c->waits,
+            (unsigned long long)c->direct_uploads, (unsigned long long)c->alive);
 }
 
 /* ---- devices ---- */
