@@ -184,8 +184,12 @@ static void print_summary(const bench_report *r) {
 }
 
 static void print_table(const bench_report *r) {
-    print_sums(r, "layer", r->layers, r->n_layers);
-    print_sums(r, "kind", r->kinds, r->n_kinds);
+    if (r->all.seconds > 0) {
+        print_sums(r, "layer", r->layers, r->n_layers);
+        print_sums(r, "kind", r->kinds, r->n_kinds);
+    } else {
+        printf("a step is one program for this device, so there are no times of its layers\n\n");
+    }
     print_summary(r);
 }
 
@@ -294,10 +298,10 @@ const command bench_command = {
             "Bytes are what each node reads and writes. A layer passes 100 % where its values stay in a cache, "
             "and where a 3x3 convolution is computed by Winograd's method: FLOP are those of the direct one, "
             "up to 4 times as many. The peak of bf16x3 is a third of bf16's, or f32's where that is more. A "
-            "backend without kernels for the ops peak_multiply_add and peak_copy gets no shares. Where others "
-            "use the machine too, its peaks come out low as well: compare figures of one run. Priority decides "
-            "between instruction sets of one precision; a warning says where one of a lower priority measures "
-            "at least 1.1 times as fast.\n",
+            "backend without kernels for the ops peak_multiply_add and peak_copy gets no shares, and one that "
+            "compiles a step as a whole no times of layers. Where others use the machine too, its peaks come "
+            "out low as well: compare figures of one run. Priority decides between instruction sets of one "
+            "precision; a warning says where one of a lower priority measures at least 1.1 times as fast.\n",
     .run = run_bench,
     .needs_path = true,
 };

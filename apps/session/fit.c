@@ -9,17 +9,21 @@
 #define PEAK_RUNS 3 /* in turn, since others may be at work while one of them is measured */
 #define PEAK_SECONDS 0.1
 
-static const char *isa_text(const char *isa) {
-    return isa && *isa ? isa : "plain C";
+/* " (avx512)", or nothing: kernels of devices, and those in plain C, are of no instruction set. */
+static const char *isa_text(const char *isa, char text[64]) {
+    text[0] = '\0';
+    if (isa && *isa) (void)snprintf(text, 64, " (%.60s)", isa);
+    return text;
 }
 
 static void tell_choice(const cvr_peaks *p, bool bf16) {
+    char bf16_isa[64], f32_isa[64];
     if (p->f32 > 0 && p->bf16 > 0)
         cvr_log(CVR_LOG_INFO,
-                "precision=auto: %s: products in bf16 measure %.4g GFLOP/s (%s), in f32 %.4g (%s), %.2f times as fast; "
+                "precision=auto: %s: products in bf16 measure %.4g GFLOP/s%s, in f32 %.4g%s, %.2f times as fast; "
                 "bf16 is taken from %.1f times on",
-                bf16 ? "bf16" : "f32", 1e-9 * p->bf16, isa_text(p->bf16_isa), 1e-9 * p->f32, isa_text(p->f32_isa),
-                p->bf16 / p->f32, LEAST_BF16_GAIN);
+                bf16 ? "bf16" : "f32", 1e-9 * p->bf16, isa_text(p->bf16_isa, bf16_isa), 1e-9 * p->f32,
+                isa_text(p->f32_isa, f32_isa), p->bf16 / p->f32, LEAST_BF16_GAIN);
     else
         cvr_log(CVR_LOG_INFO, "precision=auto: f32, since this device has no bf16 products of its own to measure");
 }

@@ -33,6 +33,15 @@ static int32_t read_client(pjrt_device *d, cvr_error *err) {
     return CVR_OK;
 }
 
+static int32_t read_id(pjrt_device *d, PJRT_DeviceDescription *description, cvr_error *err) {
+    PJRT_ARGS(PJRT_DeviceDescription_Id, i, .device_description = description);
+    d->id = -1;
+    if (!PJRT_KNOWS(d->plugin.api, PJRT_DeviceDescription_Id)) return CVR_OK;
+    CVR_TRY(pjrt_check(&d->plugin, d->plugin.api->PJRT_DeviceDescription_Id(&i), "PJRT_DeviceDescription_Id", err));
+    d->id = i.id;
+    return CVR_OK;
+}
+
 static int32_t read_device(pjrt_device *d, cvr_error *err) {
     const PJRT_Api *api = d->plugin.api;
     uint64_t used, available;
@@ -41,6 +50,7 @@ static int32_t read_device(pjrt_device *d, cvr_error *err) {
     PJRT_ARGS(PJRT_DeviceDescription_Kind, k, .device_description = g.device_description);
     CVR_TRY(pjrt_check(&d->plugin, api->PJRT_DeviceDescription_Kind(&k), "PJRT_DeviceDescription_Kind", err));
     pjrt_words(d->name, sizeof d->name, k.device_kind, k.device_kind_size);
+    CVR_TRY(read_id(d, g.device_description, err));
     d->info = (cvr_device_info){.struct_size = sizeof d->info,
                                 .name = d->name,
                                 .driver = d->driver,

@@ -1,6 +1,6 @@
 /*
  * The backend from within. pjrt_client.c opens a device; pjrt_memory.c knows what lies at which address; pjrt_trace.c
- * makes a program of a list of launches; pjrt_program.c compiles it; pjrt_record.c runs it.
+ * makes a program of a list of launches; pjrt_program.c compiles it as pjrt_options.c says; pjrt_record.c runs it.
  */
 #ifndef PJRT_DEVICE_H
 #define PJRT_DEVICE_H
@@ -60,10 +60,11 @@ typedef struct pjrt_device {
     pjrt_plugin plugin;
     PJRT_Client *client;
     PJRT_Device *device;
+    int64_t id; /* the plugin's own number of it; -1: it does not tell */
     cvr_device_info info;
     char name[128], driver[512], features[160];
     uint64_t page;
-    int32_t is_cpu, caches;
+    int32_t is_cpu, caches, told_full;
     char dump[1024]; /* a folder for the text of every program, or "" */
     pjrt_block *blocks;
     uint64_t n_blocks, blocks_capacity;
@@ -141,7 +142,14 @@ int32_t pjrt_trace_make(const pjrt_device *d, const cvr_record_request *r, pjrt_
 void pjrt_trace_drop_text(pjrt_trace *t);
 void pjrt_trace_clear(pjrt_trace *t);
 
+/* ---- pjrt_options.c ---- */
+#define PJRT_OPTIONS 64u
+/* How programs are compiled, as the plugin wants it; returns the number of bytes. */
+size_t pjrt_compile_options(const pjrt_device *d, char to[PJRT_OPTIONS]);
+
 /* ---- pjrt_program.c ---- */
+/* All that an executable depends on but for the text, as one line. */
+void pjrt_program_versions(const pjrt_device *d, char *line, size_t size);
 int32_t pjrt_program_get(pjrt_device *d, const pjrt_trace *t, pjrt_program **out, cvr_error *err);
 void pjrt_program_release(pjrt_device *d, pjrt_program *p);
 void pjrt_programs_close(pjrt_device *d);

@@ -163,6 +163,7 @@ int32_t pjrt_plugin_load(pjrt_plugin *p, const char *path, cvr_error *err) {
         return cvr_fail(err, CVR_ERR_USAGE,
                         "pjrt: no plugin is named; backend.plugin=FILE.so says which vendor's library computes "
                         "(docs/tpu.md)");
+    CVR_TRY(pjrt_file_check(path, &p->is, err));
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!library) return cvr_fail(err, CVR_ERR_IO, "pjrt: %.400s", dlerror());
     void *symbol = dlsym(library, "GetPjrtApi");

@@ -5,12 +5,21 @@
 #include <cvr/plugin/plugin.h>
 #include <pjrt_c_api.h>
 
+/* Which file it is: another one of the same name and versions may compile otherwise. */
+typedef struct pjrt_file {
+    uint64_t bytes;
+    int64_t changed_s, changed_ns; /* when it was last written */
+} pjrt_file;
+
 typedef struct pjrt_plugin {
     const PJRT_Api *api;
-    char file[256];     /* the last part of its path, for messages */
+    char file[256]; /* the last part of its path, for messages */
+    pjrt_file is;
     char versions[160]; /* "PJRT 0.81, StableHLO 1.14.0, XLA 2": what executables in the cache depend on */
 } pjrt_plugin;
 
+/* Whether a library may be loaded: a whole ELF file that not anyone may write to. */
+int32_t pjrt_file_check(const char *path, pjrt_file *file, cvr_error *err);
 /*
  * Loads it, looks at its version and at the size of its table, and initialises it once in this process. It is never
  * unloaded.

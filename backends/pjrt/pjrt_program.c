@@ -8,10 +8,7 @@
 #include <time.h>
 
 #define WORTH_KEEPING_S 0.5
-
-/* The plugin's protobuf of settings, CompileOptionsProto: executable_build_options (field 3) with one replica (4) and
- * one partition (5). */
-static const char options[] = {0x1a, 4, 0x20, 1, 0x28, 1};
+#define TAKES_LONG 20u /* functions: nothing else is said for seconds, or minutes */
 
 static double now_s(void) {
     struct timespec t;
@@ -28,22 +25,24 @@ static void hash_bytes(uint64_t h[2], const void *bytes, uint64_t n) {
     }
 }
 
-/* All that an executable depends on but for the text. */
-static void versions_of(const pjrt_device *d, char *text, size_t size) {
-    (void)snprintf(text, size, "%s; %s; %s; %s", d->driver, d->features, d->name, d->is_cpu ? host_info()->name : "");
+void pjrt_program_versions(const pjrt_device *d, char *line, size_t size) {
+    const pjrt_file *is = &d->plugin.is;
+    (void)snprintf(line, size, "%s; %llu bytes of %lld.%09lld; %s; %s %lld; %s", d->driver,
+                   (unsigned long long)is->bytes, (long long)is->changed_s, (long long)is->changed_ns, d->features,
+                   d->name, (long long)d->id, d->is_cpu ? host_info()->name : "");
 }
 
 /* ---- compiling ---- */
 
 static int32_t compile(pjrt_device *d, char *text, uint64_t n, PJRT_LoadedExecutable **out, cvr_error *err) {
-    char format[] = "mlir";
+    char format[] = "mlir", options[PJRT_OPTIONS];
     PJRT_Program program = {.struct_size = PJRT_Program_STRUCT_SIZE,
                             .code = text,
                             .code_size = n,
                             .format = format,
                             .format_size = sizeof format - 1};
     PJRT_ARGS(PJRT_Client_Compile, c, .client = d->client, .program = &program, .compile_options = options,
-              .compile_options_size = sizeof options);
+              .compile_options_size = pjrt_compile_options(d, options));
     CVR_TRY(pjrt_check(&d->plugin, d->plugin.api->PJRT_Client_Compile(&c), "compiling", err));
     *out = c.executable;
     return c.executable ? CVR_OK : cvr_fail(err, CVR_ERR_PLUGIN, "pjrt: %s: compiling gives nothing", d->plugin.file);
@@ -144,7 +143,16 @@ static void executable_free(pjrt_device *d, PJRT_Executable *executable) {
     pjrt_forget(&d->plugin, d->plugin.api->PJRT_Executable_Destroy(&e));
 }
 
-/* Not being able to is no failure of the run. */
+/* Not being able to is no failure of the run; it is said once. */
+static void keep(pjrt_device *d, const cvr_cache_service *cache, const char *name, const pjrt_text *file) {
+    cvr_error why = CVR_ERROR_INIT;
+    char line[1100];
+    if (cache->put(cache, name, file->s, file->n, &why) == CVR_OK || d->told_full) return;
+    (void)snprintf(line, sizeof line, "pjrt: a compiled program is not kept in the cache folder: %.1000s", why.message);
+    d->host->log(d->host, CVR_LOG_WARNING, line);
+    d->told_full = 1;
+}
+
 static void to_cache(pjrt_device *d, const char *name, const char *versions, const pjrt_trace *t,
                      PJRT_LoadedExecutable *loaded) {
     const cvr_cache_service *cache = cache_of(d);
@@ -159,7 +167,7 @@ static void to_cache(pjrt_device *d, const char *name, const char *versions, con
         (void)pjrt_text_write(&file, versions, sizes[0]);
         (void)pjrt_text_write(&file, t->text.s, sizes[1]);
         (void)pjrt_text_write(&file, s.serialized_bytes, s.serialized_bytes_size);
-        if (!file.failed) (void)cache->put(cache, name, file.s, file.n, NULL);
+        if (!file.failed) keep(d, cache, name, &file);
     }
     if (!e && s.serialized_executable_deleter) s.serialized_executable_deleter(s.serialized_executable);
     pjrt_forget(&d->plugin, e);
@@ -232,6 +240,11 @@ static int32_t build(pjrt_device *d, const char *name, const char *versions, con
     dump(d, name, t);
     *out = from_cache(d, name, versions, t);
     if (*out) return CVR_OK;
+    if (t->n_parts >= TAKES_LONG) {
+        (void)snprintf(text, sizeof text, "pjrt: compiling a program of %llu functions",
+                       (unsigned long long)t->n_parts);
+        d->host->log(d->host, CVR_LOG_INFO, text);
+    }
     const double start = now_s();
     const int32_t status = compile(d, t->text.s, t->text.n, out, &why);
     if (status != CVR_OK) return blame(d, t, &why, err);
@@ -277,7 +290,7 @@ int32_t pjrt_program_get(pjrt_device *d, const pjrt_trace *t, pjrt_program **out
     uint64_t hash[2] = {UINT64_C(0xcbf29ce484222325), UINT64_C(0x6376722e706a7274)};
     char name[64], versions[1024];
     PJRT_LoadedExecutable *executable = NULL;
-    versions_of(d, versions, sizeof versions);
+    pjrt_program_versions(d, versions, sizeof versions);
     hash_bytes(hash, versions, strlen(versions));
     hash_bytes(hash, t->text.s, t->text.n);
     for (uint64_t i = 0; i < d->n_programs; i++) {

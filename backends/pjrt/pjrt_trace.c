@@ -157,7 +157,12 @@ static int32_t find(tracer *r, const cvr_launch *l, traced *want) {
 
 /* ---- one launch ---- */
 
+#define LONGEST_TEXT (UINT64_C(1) << 30) /* more is a kernel's mistake, such as the -1 of an snprintf() that failed */
+
 static int32_t write_function(const cvr_text_sink *sink, const char *text, uint64_t n, cvr_error *err) {
+    if (n > LONGEST_TEXT)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "its kernel writes %llu bytes at once; the most is %llu",
+                        (unsigned long long)n, (unsigned long long)LONGEST_TEXT);
     return pjrt_text_write((pjrt_text *)sink->ctx, text, n) == CVR_OK ? CVR_OK : no_memory(err);
 }
 

@@ -59,6 +59,12 @@ damages cut_short empty magic size versions program next_one folder_instead nowh
 grep -q 'is not used: anyone may write to it' log.txt || fail "a file that anyone may write to is used"
 # no place: the cache folder is a file; and, unless root does not care, a folder that nobody may write to
 echo >plain; anew no_folder "$work/plain"
+[ "$(grep -c 'a compiled program is not kept in the cache folder: ' log.txt)" -eq 1 ] || { cat log.txt; fail "it is not said once that nothing is kept"; }
+# the plugin's file is another one, of the same name and versions
+cp "$fake" copy.so; kept=("${train[@]}"); train+=("backend.plugin=$work/copy.so")
+run copied "$work/copied"; run copied_again "$work/copied"
+[ "$compiled" -lt "$all" ] || fail "a copied plugin's programs do not come from the cache"
+touch copy.so; anew touched "$work/copied"; train=("${kept[@]}")
 mkdir -p shut/cvrun; chmod 555 shut shut/cvrun; anew shut "$work/shut"
 # the plugin takes back nothing of what it gave
 FAKE_PJRT=garbage run garbage "$work/refused"

@@ -8,7 +8,14 @@ export XDG_CACHE_HOME=$work/cache
 train=("$CVRUN" train small.ini name=fake backend.name=pjrt)
 
 expect 2 "pjrt: no plugin is named; backend.plugin=FILE.so says" "${train[@]}"
-expect 1 "pjrt: $work/nothing.so: cannot open shared object file" "${train[@]}" backend.plugin=nothing.so
+expect 1 "pjrt: $work/nothing.so: cannot be opened: No such file" "${train[@]}" backend.plugin=nothing.so
+mkdir folder.so open; echo text >text.so; head -c 9000 "$fake" >cut.so; mkfifo pipe.so; cp "$fake" written.so; chmod o+w written.so; cp "$fake" open; chmod o+w open
+expect 1 "folder.so: is a folder" "${train[@]}" backend.plugin=folder.so
+expect 1 "pipe.so: is not a regular file" "${train[@]}" backend.plugin=pipe.so
+expect 1 "text.so: is no library (it has no ELF header)" "${train[@]}" backend.plugin=text.so
+expect 1 "cut.so: the file is cut short (9000 bytes); fetch it again" "${train[@]}" backend.plugin=cut.so
+expect 1 "written.so: is not loaded: anyone may write to it" "${train[@]}" backend.plugin=written.so
+expect 1 "fake_pjrt.so: is not loaded: anyone may write to its folder" "${train[@]}" backend.plugin=open/fake_pjrt.so
 expect 1 "relu.so exports no GetPjrtApi: it is a library, but no PJRT plugin" "${train[@]}" "backend.plugin=$(cp "$(dirname "$fake")/guard.so" relu.so; echo relu.so)"
 train+=("backend.plugin=$fake")
 # refused FAKE STATUS TEXT
@@ -29,6 +36,7 @@ refused upload 1 "an upload failed: no room"
 refused execute=5 1 "a step failed: the chip is on fire"
 refused await=5 1 "a step failed: the chip has halted"
 expect 0 "" env FAKE_PJRT=no_attributes "${train[@]}"
+expect 0 "" env FAKE_PJRT=chip "${train[@]}"
 
 plugin=$(pjrt_plugin)
 if [ -z "$plugin" ]; then
@@ -36,13 +44,13 @@ if [ -z "$plugin" ]; then
   done_with pjrt_test
   exit
 fi
-on=(backend.name=pjrt "backend.plugin=$plugin" backend.fallback=error)
+on=(backend.name=pjrt "backend.plugin=$plugin" backend.pjrt_device=1 backend.fallback=error)
 long=(small.ini epochs=2 val.interval=0)
 run() { "$CVRUN" train "$@" >log.txt 2>&1 || { cat log.txt >&2; fail "train $*"; }; }
 run "${long[@]}" name=cpu
 run "${long[@]}" name=pjrt "${on[@]}"
 same_losses runs/classify/cpu runs/classify/pjrt 1e-3 14
-run "${long[@]}" name=moved "backend.plugin=$plugin" --swap-to pjrt@3 --swap-to cpu@9
+run "${long[@]}" name=moved "backend.plugin=$plugin" backend.pjrt_device=1 --swap-to pjrt@3 --swap-to cpu@9
 same_losses runs/classify/cpu runs/classify/moved 1e-3 14
 # SIGKILL after a step: resumed, it ends in the bits of a run that nobody touched
 long=(small.ini epochs=8 val.interval=0 "run.save_every=2 steps" "${on[@]}")

@@ -3,7 +3,6 @@
  * functions that are not there, attributes, names, numbers of devices and bytes, errors with any text at any call, and
  * nothing where something should be. What it gives out is to come back, all of it.
  */
-#include "../host/host_backend.h"
 #include "fuzz.h"
 #include "pjrt_device.h"
 #include <stdlib.h>
@@ -165,6 +164,10 @@ static PJRT_Error *device_kind(PJRT_DeviceDescription_Kind_Args *a) {
     a->device_kind = byte() == 255 ? NULL : kept_text(&a->device_kind_size);
     return maybe_fail();
 }
+static PJRT_Error *device_id(PJRT_DeviceDescription_Id_Args *a) {
+    a->id = byte() < 200 ? 0 : (int)number();
+    return maybe_fail();
+}
 static PJRT_Error *memory_stats(PJRT_Device_MemoryStats_Args *a) {
     a->bytes_limit_is_set = byte() & 1;
     a->bytes_in_use = number();
@@ -260,6 +263,7 @@ static void fill_table(PJRT_Api *api) {
                       .PJRT_Client_AddressableDevices = addressable,
                       .PJRT_Client_Compile = compile,
                       .PJRT_Client_BufferFromHostBuffer = from_host,
+                      .PJRT_DeviceDescription_Id = device_id,
                       .PJRT_DeviceDescription_Kind = device_kind,
                       .PJRT_Device_GetDescription = device_description,
                       .PJRT_Device_MemoryStats = memory_stats,
@@ -282,6 +286,7 @@ static void fill_table(PJRT_Api *api) {
     if (kind == 6) api->PJRT_Executable_NumOutputs = NULL;
     if (kind == 7) api->PJRT_LoadedExecutable_GetExecutable = NULL;
     if (kind == 8) api->PJRT_Client_Compile = NULL;
+    if (kind == 9) api->PJRT_DeviceDescription_Id = NULL;
     /* a table that is really so long, not only says so */
     if (api->struct_size > PJRT_Api_STRUCT_SIZE) api->struct_size = PJRT_Api_STRUCT_SIZE;
 }
@@ -296,8 +301,7 @@ static int32_t cache_get(const cvr_cache_service *s, const char *name, cvr_alloc
                          cvr_error *err) {
     char versions[1024];
     (void)s, (void)name, (void)err;
-    (void)snprintf(versions, sizeof versions, "%s; %s; %s; %s", device->driver, device->features, device->name,
-                   device->is_cpu ? host_info()->name : "");
+    pjrt_program_versions(device, versions, sizeof versions);
     uint64_t sizes[2] = {strlen(versions), trace->text.n};
     if (byte() > 200) sizes[byte() & 1] = (uint64_t)number();
     const uint64_t body = 1 + byte() % 40;

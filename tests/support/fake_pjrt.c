@@ -4,7 +4,8 @@
  * `old_stablehlo`, `nothing`, `no_client`, `no_device`, `compile` (the first program), `compile=WORD` (programs with
  * that word in them), `execute=N` (the N-th step and all later ones), `await=N`, `memory` (there is none left for the
  * step), `upload`, `slow` (compiling takes as long as is worth a place in the cache), `newer` (the same, by another
- * version), `garbage` (the same, and what it gives for the cache is none of its programs).
+ * version), `garbage` (the same, and what it gives for the cache is none of its programs), `chip` (its device has the
+ * number 300, for which every program has to be compiled).
  */
 #define _DEFAULT_SOURCE
 #include <pjrt_c_api.h>
@@ -120,6 +121,10 @@ static PJRT_Error *device_kind(PJRT_DeviceDescription_Kind_Args *a) {
     a->device_kind_size = 14;
     return NULL;
 }
+static PJRT_Error *device_id(PJRT_DeviceDescription_Id_Args *a) {
+    a->id = setting("chip") ? 300 : 0;
+    return NULL;
+}
 static PJRT_Error *memory_stats(PJRT_Device_MemoryStats_Args *a) {
     a->bytes_in_use = 0;
     a->bytes_limit = INT64_C(1) << 34;
@@ -143,7 +148,14 @@ static size_t size_of(const char *type) {
                                                                               : 4);
 }
 
+/* Where the options end with the device's number: field 1 of the last message, 300 in seven bits a byte. */
+static int is_for_chip(const PJRT_Client_Compile_Args *a) {
+    const size_t n = a->compile_options_size;
+    return n > 3 && memcmp(a->compile_options + n - 3, "\x08\xac\x02", 3) == 0;
+}
+
 static PJRT_Error *compile(PJRT_Client_Compile_Args *a) {
+    if (setting("chip") && !is_for_chip(a)) return fail(PJRT_Error_Code_INVALID_ARGUMENT, "for another chip");
     char *text = malloc(a->program->code_size + 1);
     const char *word = setting("compile");
     PJRT_LoadedExecutable *p = calloc(1, sizeof *p);
@@ -260,6 +272,7 @@ __attribute__((visibility("default"))) const PJRT_Api *GetPjrtApi(void) {
                            .PJRT_Client_AddressableDevices = addressable,
                            .PJRT_Client_Compile = compile,
                            .PJRT_Client_BufferFromHostBuffer = from_host,
+                           .PJRT_DeviceDescription_Id = device_id,
                            .PJRT_DeviceDescription_Kind = device_kind,
                            .PJRT_Device_GetDescription = device_description,
                            .PJRT_Device_MemoryStats = memory_stats,
