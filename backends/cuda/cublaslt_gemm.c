@@ -1,6 +1,7 @@
 /* See cublaslt_gemm.h. The meanings are in ops/linear.h. */
 #include "cublaslt_gemm.h"
 
+#include "../device/ops/device_ops.h"
 #include "plain.h"
 
 #include <cvr/plugin/ops/linear.h>
@@ -49,6 +50,13 @@ static gemm linear_backward_weight(const cvr_signature *s) {
                   .to = matrix(s->outputs[0], in, s->outputs[0]->dtype, 0),
                   .turn_b = 1,
                   .batch = 1};
+}
+
+/* The same, with dbias (O) = the sums of grad over its rows. */
+static gemm linear_backward_weight_bias(const cvr_signature *s) {
+    gemm g = linear_backward_weight(s);
+    g.sums = 1;
+    return g;
 }
 
 /* One of a batch of matrices, whose last two axes are (M, N). */
@@ -102,6 +110,43 @@ static int32_t takes(const cvr_signature *s, cvr_error *reason) {
         .of = name_                                                                                                    \
     }
 
-const cublaslt_op cublaslt_ops[CUBLASLT_OPS] = {GEMM_OP(linear, 0), GEMM_OP(linear_backward_input, 0),
+/* ---- both gradients by their device kernels, one after the other ---- */
+
+static uint64_t both_workspace(const library_op *op, const cvr_signature *sig) {
+    const device_op *weight = device_find("linear_backward_weight"), *bias = device_find("linear_backward_bias");
+    cvr_signature one = *sig, two = *sig;
+    (void)op;
+    one.n_outputs = two.n_inputs = two.n_outputs = 1;
+    two.inputs++;
+    two.outputs++;
+    const uint64_t n = weight->workspace(&one), m = bias->workspace ? bias->workspace(&two) : 0;
+    return n > m ? n : m;
+}
+
+static int32_t both_plain(const library_op *op, const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
+    cvr_kernel_args one = *a, two = *a;
+    (void)op;
+    one.n_outputs = two.n_inputs = two.n_outputs = 1;
+    two.inputs++;
+    two.outputs++;
+    CVR_TRY(device_find("linear_backward_weight")->fn.record(&one, r, err));
+    return device_find("linear_backward_bias")->fn.record(&two, r, err);
+}
+
+static int32_t takes_both(const cvr_signature *s, cvr_error *reason) {
+    if (s->inputs[0]->dtype != s->inputs[1]->dtype)
+        return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "x is %s and grad is %s", cvr_dtype_name(s->inputs[0]->dtype),
+                        cvr_dtype_name(s->inputs[1]->dtype));
+    return takes(s, reason);
+}
+
+const cublaslt_op cublaslt_ops[CUBLASLT_OPS] = {GEMM_OP(linear, 0),
+                                                GEMM_OP(linear_backward_input, 0),
                                                 GEMM_OP(linear_backward_weight, 0),
-                                                GEMM_OP(matmul, sizeof(cvr_matmul_attrs))};
+                                                GEMM_OP(matmul, sizeof(cvr_matmul_attrs)),
+                                                {.op = {.op = "linear_backward_weight_bias",
+                                                        .library = &cublaslt_library,
+                                                        .takes = takes_both,
+                                                        .plain = both_plain,
+                                                        .plain_workspace = both_workspace},
+                                                 .of = linear_backward_weight_bias}};

@@ -17,12 +17,13 @@ typedef struct gemm_matrix {
     uint32_t input; /* the node's input; of the result: its output */
 } gemm_matrix;
 
-/* to = op(a) op(b) + bias, for each of a batch. */
+/* to = op(a) op(b) + bias, for each of a batch; and the sums over op(b)'s rows, as many as `to` has columns, in f32. */
 typedef struct gemm {
     gemm_matrix a, b, to;
     int turn_a, turn_b;
     int32_t batch;
     uint32_t bias; /* the input that is added to each column, or 0: none */
+    uint32_t sums; /* the output that gets the sums, or 0: none */
 } gemm;
 
 typedef struct cublaslt_op {
@@ -30,8 +31,8 @@ typedef struct cublaslt_op {
     gemm (*of)(const cvr_signature *sig); /* for a signature that `op.takes` */
 } cublaslt_op;
 
-#define CUBLASLT_OPS 4
-#define CUBLASLT_KERNELS 8
+#define CUBLASLT_OPS 5
+#define CUBLASLT_KERNELS 10
 extern const cublaslt_op cublaslt_ops[CUBLASLT_OPS];
 extern const cvr_kernel_desc cublaslt_kernels[CUBLASLT_KERNELS];
 extern const library_desc cublaslt_library;

@@ -103,13 +103,16 @@ static int32_t set(const cublaslt *c, cublasLtMatmulDesc_t d, cublasLtMatmulDesc
 static int32_t make_desc(const cublaslt *c, product *p, uint32_t math, cvr_error *err) {
     const cublasComputeType_t compute = math == CVR_MATH_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     const cublasOperation_t turned[] = {CUBLAS_OP_N, CUBLAS_OP_T};
-    const cublasLtEpilogue_t epilogue = p->g.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
-    const cudaDataType_t bias = data_type(p->g.to.dtype);
+    const cublasLtEpilogue_t epilogue = p->g.bias   ? CUBLASLT_EPILOGUE_BIAS
+                                        : p->g.sums ? CUBLASLT_EPILOGUE_BGRADB
+                                                    : CUBLASLT_EPILOGUE_DEFAULT;
+    const cudaDataType_t bias = p->g.sums ? CUDA_R_32F : data_type(p->g.to.dtype);
     CVR_TRY(cublaslt_check(c->table, c->table->desc_create(&p->desc, compute, CUDA_R_32F), "descriptor", err));
     CVR_TRY(set(c, p->desc, CUBLASLT_MATMUL_DESC_TRANSA, &turned[p->g.turn_a], sizeof *turned, err));
     CVR_TRY(set(c, p->desc, CUBLASLT_MATMUL_DESC_TRANSB, &turned[p->g.turn_b], sizeof *turned, err));
     CVR_TRY(set(c, p->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue, err));
-    return p->g.bias ? set(c, p->desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &bias, sizeof bias, err) : CVR_OK;
+    if (epilogue == CUBLASLT_EPILOGUE_DEFAULT) return CVR_OK;
+    return set(c, p->desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &bias, sizeof bias, err);
 }
 
 static void free_product(const cublaslt *c, const product *p) {
@@ -253,6 +256,10 @@ static int32_t enqueue(void *self, void *plan, const cvr_kernel_args *a, void *s
     CVR_TRY(bring(&p->from_b, a, r, &from_b, err));
     if (p->g.bias) {
         CVR_TRY(bring(&p->bias, a, r, &bias, err));
+        CVR_TRY(set(c, p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias, err));
+    }
+    if (p->g.sums) {
+        bias = a->outputs[p->g.sums]->data;
         CVR_TRY(set(c, p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias, err));
     }
     return cublaslt_check(c->table,

@@ -34,4 +34,12 @@ static int32_t write_attention(const cvr_onnx *o, cvr_error *err) {
     return cvr_onnx_reshape(o, joined, dims, cvr_onnx_axes(o, out, dims), &out, err);
 }
 
-CVR_ONNX_AXES_TRAITS(attention_traits, write_attention, attention_axes, cvr_traits_mixed_recompute)
+static const void *on_integers(const char *name) {
+    static const cvr_int8_trait int8 = {.struct_size = sizeof int8,
+                                        .op = "scaled_dot_product_attention_int8",
+                                        .activations = 7,
+                                        .flags = CVR_INT8_SHARED};
+    return strcmp(name, CVR_TRAIT_INT8) == 0 ? &int8 : cvr_traits_mixed_recompute(name);
+}
+
+CVR_ONNX_AXES_TRAITS(attention_traits, write_attention, attention_axes, on_integers)

@@ -117,18 +117,6 @@ int32_t conv2d_backward_bias_infer(const cvr_infer_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-/* *out = (in-1)*stride - 2*padding + dilation*(kernel-1) + output_padding + 1, or 0 where that is no size. */
-static void transposed_size(int64_t in, const cvr_window *w, int64_t output_padding, int64_t *out) {
-    int64_t span, reach, size;
-    *out = 0;
-    if (w->kernel < 1 || w->stride < 1 || w->padding < 0 || w->dilation < 1 || output_padding < 0) return;
-    if (w->padding > INT64_MAX / 8 || output_padding > INT64_MAX / 8) return;
-    if (__builtin_mul_overflow(in - 1, w->stride, &span) || span > INT64_MAX / 8) return;
-    if (__builtin_mul_overflow(w->kernel - 1, w->dilation, &reach) || reach > INT64_MAX / 8) return;
-    size = span - 2 * w->padding + reach + output_padding + 1;
-    if (size > 0) *out = size;
-}
-
 /* x (N,C,H,W), weight (C,K/groups,R,S), [bias (K)] -> (N,K,P,Q) */
 int32_t conv_transpose2d_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_conv_transpose2d_attrs *attrs = a->attrs;
@@ -149,7 +137,7 @@ int32_t conv_transpose2d_infer(const cvr_infer_args *a, cvr_error *err) {
             return cvr_fail(err, CVR_ERR_INVALID,
                             "output_padding=%lld must be smaller than stride=%lld or dilation=%lld",
                             (long long)attrs->output_padding[i], (long long)w.stride, (long long)w.dilation);
-        transposed_size(x->shape[2 + i], &w, attrs->output_padding[i], &out[i]);
+        out[i] = cvr_window_transposed(x->shape[2 + i], &w, attrs->output_padding[i]);
         if (out[i] < 1)
             return cvr_fail(err, CVR_ERR_INVALID,
                             "x %s and weight %s with padding=%lld,%lld leave no output; use less "

@@ -39,4 +39,14 @@ static const void *on_integers(const char *name) {
 }
 
 CVR_ONNX_AXES_TRAITS(conv2d_traits, write_conv, conv2d_axes, on_integers)
-CVR_ONNX_AXES_TRAITS(conv_transpose2d_traits, write_transpose, conv_transpose2d_axes, cvr_traits_mixed_recompute)
+static const void *transposed_on_integers(const char *name) {
+    static const cvr_int8_trait int8 = {.struct_size = sizeof int8,
+                                        .op = "conv_transpose2d_int8",
+                                        .activations = 1,
+                                        .weight = 2,
+                                        .bias = 4,
+                                        .flags = CVR_INT8_TRANSPOSED};
+    return strcmp(name, CVR_TRAIT_INT8) == 0 ? &int8 : cvr_traits_mixed_recompute(name);
+}
+
+CVR_ONNX_AXES_TRAITS(conv_transpose2d_traits, write_transpose, conv_transpose2d_axes, transposed_on_integers)

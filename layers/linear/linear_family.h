@@ -9,6 +9,10 @@
 /* linear, linear_backward_input, _weight, _bias, matmul */
 #define LINEAR_OPS 5
 extern const cvr_reference_op linear_ops[LINEAR_OPS];
+/* linear_backward_weight_bias: linear_weight_bias.c */
+extern const cvr_op_desc linear_weight_bias_op;
+int32_t linear_backward_weight_infer(const cvr_infer_args *a, cvr_error *err);
+double linear_flops_of_weight(const cvr_infer_args *a);
 /* Their reference kernels. */
 int32_t linear_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t linear_backward_input_run(const cvr_kernel_args *a, cvr_error *err);

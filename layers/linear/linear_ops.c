@@ -80,7 +80,7 @@ static int32_t backward_input_infer(const cvr_infer_args *a, cvr_error *err) {
 }
 
 /* x (...,I), grad (...,O) -> (O,I) */
-static int32_t backward_weight_infer(const cvr_infer_args *a, cvr_error *err) {
+int32_t linear_backward_weight_infer(const cvr_infer_args *a, cvr_error *err) {
     CVR_TRY(check_rows(a, 0, "x", err));
     CVR_TRY(check_rows(a, 1, "grad", err));
     const cvr_type *x = a->inputs[0], *grad = a->inputs[1];
@@ -173,7 +173,7 @@ static double flops_by_output(const cvr_infer_args *a) {
     return 2.0 * numel(a->outputs[0]) * (double)last_axis(a->inputs[0]);
 }
 
-static double flops_of_weight(const cvr_infer_args *a) {
+double linear_flops_of_weight(const cvr_infer_args *a) {
     return 2.0 * numel(a->inputs[0]) * (double)last_axis(a->inputs[1]);
 }
 
@@ -226,8 +226,8 @@ const cvr_reference_op linear_ops[LINEAR_OPS] = {
             .min_inputs = 2,
             .max_inputs = 2,
             .n_outputs = 1,
-            .infer = backward_weight_infer,
-            .flops = flops_of_weight,
+            .infer = linear_backward_weight_infer,
+            .flops = linear_flops_of_weight,
             .doc = "dweight = grad^T x, summed over all axes but the last"},
      .reference = {sizeof(cvr_cpu_fn), linear_backward_weight_run}},
     {.op = {.struct_size = sizeof(cvr_op_desc),

@@ -62,6 +62,7 @@ static const cvr_layer_desc linear_layer = {.struct_size = sizeof(cvr_layer_desc
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
     CVR_TRY(cvr_add_reference_ops(r, linear_ops, LINEAR_OPS, err));
+    CVR_TRY(r->add(r, CVR_KIND_OP, &linear_weight_bias_op, err));
     return r->add(r, CVR_KIND_LAYER, &linear_layer, err);
 }
 

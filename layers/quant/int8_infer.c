@@ -66,6 +66,34 @@ int32_t int8_conv_infer(const cvr_infer_args *a, cvr_error *err) {
     return set_windows(x, w, weight->shape[0], a->outputs[0], err);
 }
 
+/* x (N,C,H,W), weight (C,K,R,S), weight_scale (K), [bias (K)] -> (N,K,P,Q) */
+int32_t int8_transposed_infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_conv_transpose2d_int8_attrs *attrs = a->attrs;
+    const cvr_conv2d_attrs *c = &attrs->conv.conv;
+    int64_t out[2];
+    CVR_TRY(check_input(a, 0, CVR_U8, 4, "x", err));
+    CVR_TRY(check_input(a, 1, CVR_I8, 4, "weight", err));
+    CVR_TRY(check_requant(&attrs->q, err));
+    const cvr_type *x = a->inputs[0], *weight = a->inputs[1];
+    if (c->groups != 1 || weight->shape[0] != x->shape[1])
+        return cvr_fail(err, CVR_ERR_INVALID, "weight %s does not fit x %s in one group", cvr_shape_of(weight).text,
+                        cvr_shape_of(x).text);
+    const int64_t terms[3] = {weight->shape[0], weight->shape[2], weight->shape[3]};
+    CVR_TRY(check_rows(a, weight->shape[1], cvr_numel(3, terms), err));
+    for (int i = 0; i < 2; i++) {
+        const cvr_window w = {weight->shape[2 + i], c->stride[i], c->padding[i], c->dilation[i], 0};
+        const int64_t limit = w.stride > w.dilation ? w.stride : w.dilation;
+        out[i] = attrs->conv.output_padding[i] < limit
+                     ? cvr_window_transposed(x->shape[2 + i], &w, attrs->conv.output_padding[i])
+                     : 0;
+        if (out[i] < 1)
+            return cvr_fail(err, CVR_ERR_INVALID, "x %s and weight %s leave no output with this padding",
+                            cvr_shape_of(x).text, cvr_shape_of(weight).text);
+    }
+    cvr_type_set(a->outputs[0], CVR_U8, 4, (const int64_t[]){x->shape[0], weight->shape[1], out[0], out[1]});
+    return CVR_OK;
+}
+
 /* x (...,I), weight (O,I), weight_scale (O), [bias (O)] -> (...,O) */
 int32_t int8_linear_infer(const cvr_infer_args *a, cvr_error *err) {
     CVR_TRY(check_input(a, 0, CVR_U8, 0, "x", err));
@@ -128,5 +156,48 @@ int32_t int8_adaptive_pool_infer(const cvr_infer_args *a, cvr_error *err) {
         return cvr_fail(err, CVR_ERR_INVALID, "means over more than 2^22 pixels; leave the layer in f32");
     cvr_type_set(a->outputs[0], CVR_U8, 4,
                  (const int64_t[]){x->shape[0], x->shape[1], attrs->pool.size[0], attrs->pool.size[1]});
+    return CVR_OK;
+}
+
+int32_t int8_upsample_infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_upsample_int8_attrs *attrs = a->attrs;
+    const cvr_upsample_attrs *u = &attrs->upsample;
+    CVR_TRY(check_input(a, 0, CVR_U8, 4, "x", err));
+    CVR_TRY(check_requant(&attrs->q, err));
+    const cvr_type *x = a->inputs[0];
+    for (int i = 0; i < 2; i++)
+        if (u->size[i] < 1 || !(u->scale_factor[i] >= 0) || isinf(u->scale_factor[i]))
+            return cvr_fail(err, CVR_ERR_INVALID, "it needs sizes of at least 1 and finite scale factors");
+    cvr_type_set(a->outputs[0], CVR_U8, 4, (const int64_t[]){x->shape[0], x->shape[1], u->size[0], u->size[1]});
+    return CVR_OK;
+}
+
+int32_t int8_requantize_infer(const cvr_infer_args *a, cvr_error *err) {
+    CVR_TRY(check_input(a, 0, CVR_U8, 0, "x", err));
+    CVR_TRY(check_requant(a->attrs, err));
+    *a->outputs[0] = *a->inputs[0];
+    return CVR_OK;
+}
+
+/* q (N,L,D), k and v (N,S,D) */
+int32_t int8_attention_infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_attention_int8_attrs *attrs = a->attrs;
+    const int64_t heads = attrs->attention.num_heads;
+    CVR_TRY(check_requant(&attrs->q, err));
+    CVR_TRY(check_input(a, 0, CVR_U8, 3, "q", err));
+    CVR_TRY(check_input(a, 1, CVR_U8, 3, "k", err));
+    CVR_TRY(check_input(a, 2, CVR_U8, 3, "v", err));
+    const cvr_type *q = a->inputs[0], *k = a->inputs[1], *v = a->inputs[2];
+    if (q->shape[0] != k->shape[0] || q->shape[2] != k->shape[2] || k->shape[1] < 1 ||
+        memcmp(k->shape, v->shape, sizeof k->shape) != 0)
+        return cvr_fail(err, CVR_ERR_INVALID, "attention takes q (N,L,D), k and v (N,S,D); these are %s, %s and %s",
+                        cvr_shape_of(q).text, cvr_shape_of(k).text, cvr_shape_of(v).text);
+    if (heads < 1 || q->shape[2] < 1 || q->shape[2] % heads != 0)
+        return cvr_fail(err, CVR_ERR_INVALID, "num_heads=%lld must divide the %lld features", (long long)heads,
+                        (long long)q->shape[2]);
+    if (q->shape[2] / heads > CVR_ATTENTION_INT8_FEATURES || k->shape[1] > CVR_ATTENTION_INT8_KEYS)
+        return cvr_fail(err, CVR_ERR_INVALID, "heads of more than %d features or more than %d keys; leave it in f32",
+                        CVR_ATTENTION_INT8_FEATURES, CVR_ATTENTION_INT8_KEYS);
+    *a->outputs[0] = *q;
     return CVR_OK;
 }

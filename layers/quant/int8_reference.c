@@ -60,6 +60,47 @@ int32_t int8_conv_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+/* ---- conv_transpose2d_int8 ---- */
+
+/* The sum of products over the channels of one pixel: weights lie (C,R,S,K). */
+static int32_t transposed_products(const uint8_t *x, const int8_t *w, int64_t step, int64_t n, int32_t x_zero) {
+    int32_t sum = 0;
+    for (int64_t c = 0; c < n; c++) sum += ((int32_t)x[c] - x_zero) * (int32_t)w[c * step];
+    return sum;
+}
+
+static int32_t convolve_transposed(const cvr_kernel_args *a, int64_t n, int64_t k, int64_t p, int64_t q) {
+    const cvr_conv_transpose2d_int8_attrs *attrs = a->attrs;
+    const cvr_conv2d_attrs *c = &attrs->conv.conv;
+    const cvr_tensor *x = a->inputs[0], *weight = a->inputs[1];
+    const int64_t filters = weight->shape[1], step = weight->shape[2] * weight->shape[3] * filters;
+    int32_t acc = bias_of(a, k);
+    for (int64_t r = 0; r < weight->shape[2]; r++)
+        for (int64_t s = 0; s < weight->shape[3]; s++) {
+            const int64_t down = p + c->padding[0] - r * c->dilation[0], right = q + c->padding[1] - s * c->dilation[1];
+            if (down % c->stride[0] || right % c->stride[1]) continue;
+            const int64_t h = down / c->stride[0], w = right / c->stride[1];
+            if (!inside(x, h, w)) continue;
+            acc += transposed_products((const uint8_t *)x->data + place(x, n, 0, h, w),
+                                       (const int8_t *)weight->data + (r * weight->shape[3] + s) * filters + k, step,
+                                       x->shape[1], (int32_t)attrs->q.x_zero);
+        }
+    return acc;
+}
+
+int32_t int8_transposed_run(const cvr_kernel_args *a, cvr_error *err) {
+    const cvr_conv_transpose2d_int8_attrs *attrs = a->attrs;
+    const cvr_tensor *y = a->outputs[0];
+    (void)err;
+    for (int64_t n = 0; n < y->shape[0]; n++)
+        for (int64_t p = 0; p < y->shape[2]; p++)
+            for (int64_t q = 0; q < y->shape[3]; q++)
+                for (int64_t k = 0; k < y->shape[1]; k++)
+                    ((uint8_t *)y->data)[place(y, n, k, p, q)] =
+                        requantize(a, &attrs->q, k, convolve_transposed(a, n, k, p, q));
+    return CVR_OK;
+}
+
 int32_t int8_linear_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_requant *q = a->attrs;
     const int64_t in = a->inputs[1]->shape[1], out = a->inputs[1]->shape[0];
@@ -165,5 +206,32 @@ int32_t int8_adaptive_pool_run(const cvr_kernel_args *a, cvr_error *err) {
         ((uint8_t *)y->data)[i] =
             mean_of(&attrs->q, sum_of(x, pixel / y->shape[3] / y->shape[2], i % y->shape[1], &b), pixels, pixels);
     }
+    return CVR_OK;
+}
+
+int32_t int8_upsample_run(const cvr_kernel_args *a, cvr_error *err) {
+    const cvr_upsample_attrs *u = &((const cvr_upsample_int8_attrs *)a->attrs)->upsample;
+    const cvr_tensor *x = a->inputs[0], *y = a->outputs[0];
+    const uint8_t *from = x->data;
+    (void)err;
+    for (int64_t i = 0; i < cvr_numel(4, y->shape); i++) {
+        const int64_t c = i % y->shape[1], pixel = i / y->shape[1], column = pixel % y->shape[3],
+                      row = pixel / y->shape[3] % y->shape[2], n = pixel / y->shape[3] / y->shape[2];
+        const cvr_upsample_source h = cvr_upsample_source_of(u, 0, x->shape[2], y->shape[2], row),
+                                  w = cvr_upsample_source_of(u, 1, x->shape[3], y->shape[3], column);
+        const uint8_t four[4] = {from[place(x, n, c, h.low, w.low)], from[place(x, n, c, h.low, w.high)],
+                                 from[place(x, n, c, h.high, w.low)], from[place(x, n, c, h.high, w.high)]};
+        ((uint8_t *)y->data)[i] =
+            cvr_upsample_int8_one(four, cvr_upsample_int8_share(h.t), cvr_upsample_int8_share(w.t));
+    }
+    return CVR_OK;
+}
+
+int32_t int8_requantize_run(const cvr_kernel_args *a, cvr_error *err) {
+    const uint8_t *x = a->inputs[0]->data;
+    uint8_t *y = a->outputs[0]->data;
+    const int64_t n = cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
+    (void)err;
+    for (int64_t i = 0; i < n; i++) y[i] = cvr_requantize_one(a->attrs, x[i]);
     return CVR_OK;
 }

@@ -31,14 +31,14 @@ static int32_t write_quantize(const cvr_onnx *o, cvr_error *err) {
 static int32_t write_dequantize(const cvr_onnx *o, cvr_error *err) {
     const cvr_dequantize_attrs *a = o->attrs;
     const cvr_type *q = o->type(o, o->inputs[0]);
-    const cvr_onnx_attr axis = cvr_onnx_int("axis", 0);
+    const cvr_onnx_attr axis = cvr_onnx_int("axis", a->axis);
     cvr_onnx_value in[3] = {o->inputs[0], 0, 0}, out = o->outputs[0];
     const int rows = o->n_inputs > 1 && o->inputs[1] != 0;
     if (rows)
         in[1] = o->inputs[1];
     else
         CVR_TRY(cvr_onnx_f32(o, a->scale, &in[1], err));
-    CVR_TRY(emit_zeros(o, q->dtype, a->zero, rows ? q->shape[0] : 0, &in[2], err));
+    CVR_TRY(emit_zeros(o, q->dtype, a->zero, rows ? q->shape[a->axis] : 0, &in[2], err));
     return cvr_onnx_emit(o, "DequantizeLinear", in, 3, &axis, (uint32_t)rows, &out, err);
 }
 

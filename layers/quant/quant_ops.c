@@ -6,8 +6,10 @@ static const cvr_attr_desc scale = CVR_ATTR_INIT(FLOAT, "scale", NULL, "what one
                            zero = CVR_ATTR_INIT(INT, "zero", "0", "the integer that stands for 0",
                                                 CVR_ATTR_BETWEEN(-128, 255)),
                            dtype = CVR_ATTR_INIT(INT, "dtype", NULL, "CVR_U8 or CVR_I8");
+static const cvr_attr_desc axis =
+    CVR_ATTR_INIT(INT, "axis", "0", "of the input, that has a scale for each index", CVR_ATTR_BETWEEN(0, 1));
 static const cvr_attr_desc *const quantize_attrs[] = {&scale, &zero, &dtype};
-static const cvr_attr_desc *const dequantize_attrs[] = {&scale, &zero};
+static const cvr_attr_desc *const dequantize_attrs[] = {&scale, &zero, &axis};
 
 int32_t quant_check_scale(const char *what, double value, cvr_error *err) {
     const float f = (float)value;
@@ -38,15 +40,18 @@ static int32_t quantize_infer(const cvr_infer_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-/* q u8, i8 or i32, [scale f32 (rows)] -> the same shape */
+/* q u8, i8 or i32, [scale f32 (rows)] -> the same shape; along axis 1 of four, whose elements are neighbours */
 static int32_t dequantize_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_dequantize_attrs *attrs = a->attrs;
     const cvr_type *q = a->inputs[0], *rows = a->n_inputs > 1 ? a->inputs[1] : NULL;
     if (q->dtype != CVR_U8 && q->dtype != CVR_I8 && q->dtype != CVR_I32)
         return cvr_fail(err, CVR_ERR_INVALID, "dequantize: from u8, i8 or i32 only");
-    if (rows && (rows->dtype != CVR_F32 || rows->rank != 1 || q->rank < 1 || rows->shape[0] != q->shape[0]))
+    if (attrs->axis != 0 && (attrs->axis != 1 || q->rank != 4))
+        return cvr_fail(err, CVR_ERR_INVALID, "dequantize: axis=%lld; it is 0, or 1 of four axes",
+                        (long long)attrs->axis);
+    if (rows && (rows->dtype != CVR_F32 || rows->rank != 1 || q->rank < 1 || rows->shape[0] != q->shape[attrs->axis]))
         return cvr_fail(err, CVR_ERR_INVALID, "dequantize: the scale must be f32, one for each of the %lld rows",
-                        (long long)q->shape[0]);
+                        (long long)q->shape[attrs->axis]);
     if (!rows) CVR_TRY(quant_check_scale("scale", attrs->scale, err));
     CVR_TRY(check_zero(attrs->zero, q->dtype, err));
     *a->outputs[0] = *q;
@@ -74,11 +79,12 @@ static int32_t integer_at(const cvr_tensor *q, int64_t i) {
 static int32_t dequantize_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_dequantize_attrs *attrs = a->attrs;
     const cvr_tensor *q = a->inputs[0], *rows = a->n_inputs > 1 ? a->inputs[1] : NULL;
-    const int64_t n = cvr_numel(q->rank, q->shape), row = q->rank && q->shape[0] ? n / q->shape[0] : n;
+    const int64_t n = cvr_numel(q->rank, q->shape), many = rows ? rows->shape[0] : 1,
+                  row = attrs->axis ? 1 : n / (many ? many : 1);
     float *x = a->outputs[0]->data;
     (void)err;
     for (int64_t i = 0; i < n; i++) {
-        const float s = rows ? ((const float *)rows->data)[i / row] : (float)attrs->scale;
+        const float s = rows ? ((const float *)rows->data)[i / row % many] : (float)attrs->scale;
         x[i] = (float)(integer_at(q, i) - (int32_t)attrs->zero) * s;
     }
     return CVR_OK;
@@ -111,7 +117,7 @@ const cvr_reference_op quant_ops[QUANT_OPS] = {
             .min_inputs = 1,
             .max_inputs = 2,
             .n_outputs = 1,
-            .n_attrs = 2,
+            .n_attrs = 3,
             .attrs = dequantize_attrs,
             .optional = 2,
             .infer = dequantize_infer,

@@ -38,4 +38,11 @@ static int32_t write_upsample(const cvr_onnx *o, cvr_error *err) {
     return cvr_onnx_emit(o, "Resize", in, in[2] ? 3 : 4, attrs, linear ? 2 : 3, &out, err);
 }
 
-CVR_ONNX_AXES_TRAITS(resize_traits, write_upsample, cvr_axes_channels, cvr_traits_mixed)
+/* What lies between pixels needs no scale of its own. */
+static const void *on_integers(const char *name) {
+    static const cvr_int8_trait int8 = {
+        .struct_size = sizeof int8, .op = "upsample_int8", .activations = 1, .flags = CVR_INT8_SAME};
+    return strcmp(name, CVR_TRAIT_INT8) == 0 ? &int8 : cvr_traits_mixed(name);
+}
+
+CVR_ONNX_AXES_TRAITS(resize_traits, write_upsample, cvr_axes_channels, on_integers)

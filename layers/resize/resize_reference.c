@@ -1,34 +1,6 @@
 /* Upsampling as its formulas say it (<cvr/plugin/ops/resize.h>); coordinates in single precision, as PyTorch's are. */
 #include "resize_family.h"
 
-/* An output coordinate's two source coordinates; t is the weight of the second. */
-typedef struct source {
-    int64_t lo, hi;
-    float t;
-} source;
-
-static int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
-/* step = (H-1)/(P-1) with align_corners, else 1/scale_factor where given, else H/P */
-static float step_of(const cvr_upsample_attrs *a, int axis, int64_t in, int64_t out) {
-    if (a->align_corners) return out > 1 ? (float)(in - 1) / (float)(out - 1) : 0.0f;
-    return a->scale_factor[axis] > 0 ? (float)(1.0 / a->scale_factor[axis]) : (float)in / (float)out;
-}
-
-static source source_at(const cvr_upsample_attrs *a, int axis, int64_t in, int64_t out, int64_t i) {
-    const float step = step_of(a, axis, in, out);
-    if (in == out) return (source){i, i, 0};
-    if (a->mode == CVR_UPSAMPLE_NEAREST) {
-        const int64_t at = out == 2 * in ? i / 2 : least((int64_t)((float)i * step), in - 1);
-        return (source){at, at, 0};
-    }
-    const float u = a->align_corners ? (float)i * step : fmaxf(((float)i + 0.5f) * step - 0.5f, 0.0f);
-    const int64_t lo = least((int64_t)u, in - 1);
-    return (source){lo, least(lo + 1, in - 1), fminf(u - (float)lo, 1.0f)};
-}
-
 static int64_t place(const cvr_tensor *t, int64_t n, int64_t c, int64_t h, int64_t w) {
     return ((n * t->shape[2] + h) * t->shape[3] + w) * t->shape[1] + c;
 }
@@ -36,10 +8,10 @@ static int64_t place(const cvr_tensor *t, int64_t n, int64_t c, int64_t h, int64
 /* Where the four pixels of `small` lie that make (n,c,p,q) of `large`, and their weights. */
 static void corners(const cvr_upsample_attrs *a, const cvr_tensor *small, const cvr_tensor *large,
                     const int64_t ncpq[4], int64_t at[4], double weight[4]) {
-    const source h = source_at(a, 0, small->shape[2], large->shape[2], ncpq[2]);
-    const source w = source_at(a, 1, small->shape[3], large->shape[3], ncpq[3]);
+    const cvr_upsample_source h = cvr_upsample_source_of(a, 0, small->shape[2], large->shape[2], ncpq[2]),
+                              w = cvr_upsample_source_of(a, 1, small->shape[3], large->shape[3], ncpq[3]);
     for (int i = 0; i < 4; i++) {
-        at[i] = place(small, ncpq[0], ncpq[1], i & 2 ? h.hi : h.lo, i & 1 ? w.hi : w.lo);
+        at[i] = place(small, ncpq[0], ncpq[1], i & 2 ? h.high : h.low, i & 1 ? w.high : w.low);
         weight[i] = (i & 2 ? (double)h.t : 1.0 - (double)h.t) * (i & 1 ? (double)w.t : 1.0 - (double)w.t);
     }
 }

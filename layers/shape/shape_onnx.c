@@ -145,7 +145,7 @@ CVR_ONNX_AXES_TRAITS(shape_unflatten_traits, write_reshape, shape_unflatten_axes
 CVR_ONNX_AXES_TRAITS(shape_view_traits, write_reshape, shape_view_axes, cvr_traits_moves)
 CVR_ONNX_AXES_TRAITS(shape_permute_traits, write_permute, shape_permute_axes, mixed_moves)
 CVR_ONNX_AXES_TRAITS(shape_concat_traits, write_concat, shape_concat_axes, mixed_moves)
-CVR_ONNX_AXES_TRAITS(shape_slice_traits, write_slice, shape_slice_axes, cvr_traits_mixed)
+CVR_ONNX_AXES_TRAITS(shape_slice_traits, write_slice, shape_slice_axes, mixed_moves)
 CVR_ONNX_AXES_TRAITS(shape_take_rows_traits, write_take_rows, shape_take_rows_axes, cvr_onnx_alone)
 CVR_ONNX_AXES_TRAITS(shape_to_tokens_traits, write_to_tokens, shape_to_tokens_axes, cvr_onnx_alone)
 CVR_ONNX_AXES_TRAITS(shape_from_tokens_traits, write_from_tokens, shape_from_tokens_axes, cvr_onnx_alone)

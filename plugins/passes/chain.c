@@ -105,6 +105,7 @@ static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err
     CVR_TRY(r->add(r, CVR_KIND_PASS, &fuse_conv_pass, err));
     CVR_TRY(r->add(r, CVR_KIND_PASS, &fuse_elementwise_pass, err));
     CVR_TRY(r->add(r, CVR_KIND_PASS, &fuse_grads_pass, err));
+    CVR_TRY(r->add(r, CVR_KIND_PASS, &fuse_dense_pass, err));
     CVR_TRY(r->add(r, CVR_KIND_PASS, &fold_norm_pass, err));
     CVR_TRY(r->add(r, CVR_KIND_PASS, &freeze_norm_pass, err));
     return r->add(r, CVR_KIND_PASS, &fuse_stats_pass, err);
@@ -112,5 +113,5 @@ static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err
 
 CVR_DEFINE_PLUGIN("pass_fuse", "0.1.0",
                   "op:batch_norm2d_act op:batch_norm2d_backward_apply op:conv2d_act op:conv2d_backward_input_norm "
-                  "op:conv2d_stats op:elementwise op:mul_broadcast op:view",
+                  "op:conv2d_stats op:elementwise op:linear_backward_weight_bias op:mul_broadcast op:view",
                   load)

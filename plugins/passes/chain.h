@@ -33,6 +33,6 @@ typedef struct chain_rule {
 int32_t chain_run(const cvr_rewriter *r, const chain_rule *rule, cvr_error *err);
 
 extern const cvr_pass_desc fuse_norm_pass, fuse_conv_pass, fuse_elementwise_pass, fuse_grads_pass, fuse_stats_pass,
-    fold_norm_pass, freeze_norm_pass;
+    fold_norm_pass, freeze_norm_pass, fuse_dense_pass;
 
 #endif

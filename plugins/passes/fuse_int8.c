@@ -1,7 +1,8 @@
 /*
  * The pass "fuse_int8": dequantize -> op -> [bound] -> quantize becomes the op on integers that the op's trait names
  * (CVR_TRAIT_INT8), where nobody else reads what lies between. A bound (relu, relu6) behind the op is left out: the
- * range of the quantiser that follows is within it, which whoever put that quantiser there has seen to.
+ * range of the quantiser that follows is within it, which whoever put that quantiser there has seen to. quantize of
+ * dequantize becomes requantize_int8.
  */
 #include <cvr/plugin/ops/quant.h>
 #include <cvr/plugin/plugin.h>
@@ -28,21 +29,26 @@ static int has_rows(const cvr_node_view *dequantize) {
     return dequantize->n_inputs > 1 && dequantize->inputs[1] != CVR_NONE;
 }
 
-/* Whether all inputs come from integers; of ops that move elements all from the same scale, which is the result's. */
+/* Whether all inputs come from integers, and share a scale where the op asks for that: it may be the result's, too. */
 static int inputs_fit(const cvr_rewriter *r, const cvr_node_view *n, const cvr_int8_trait *t,
                       const cvr_quantize_attrs *to) {
+    const cvr_dequantize_attrs *first = NULL; /* of the activations */
     for (uint32_t i = 0; i < n->n_inputs; i++) {
         const uint64_t bit = (uint64_t)1 << i;
         cvr_node_view from;
         if (n->inputs[i] == CVR_NONE && (bit & t->bias)) continue;
         if (bit & t->weight) {
             if (!behind(r, n->inputs[i], CVR_I8, &from) || !has_rows(&from)) return 0;
+            const int64_t axis = ((const cvr_dequantize_attrs *)from.attrs)->axis;
+            if (axis != (t->flags & CVR_INT8_TRANSPOSED ? 1 : 0)) return 0;
         } else if (bit & t->bias) {
             if (!behind(r, n->inputs[i], CVR_I32, &from)) return 0;
         } else {
             if (!(bit & t->activations) || !behind(r, n->inputs[i], CVR_U8, &from) || has_rows(&from)) return 0;
             const cvr_dequantize_attrs *a = from.attrs;
             if ((t->flags & CVR_INT8_SAME) && (a->scale != to->scale || a->zero != to->zero)) return 0;
+            if ((t->flags & CVR_INT8_SHARED) && first && (a->scale != first->scale || a->zero != first->zero)) return 0;
+            first = a;
         }
     }
     return 1;
@@ -130,13 +136,37 @@ static int32_t fuse(const cvr_rewriter *r, uint64_t i, const match *m, cvr_error
     return r->replace(r, end.outputs[0], out, err);
 }
 
+/* Whether node n takes integers to integers of another scale; `from` is the dequantize. */
+static int is_requantize(const cvr_rewriter *r, const cvr_node_view *n, cvr_node_view *from) {
+    return is_op(n, "quantize") && ((const cvr_quantize_attrs *)n->attrs)->dtype == CVR_U8 &&
+           behind(r, n->inputs[0], CVR_U8, from) && !has_rows(from);
+}
+
+static int32_t requantize(const cvr_rewriter *r, uint64_t i, const cvr_node_view *n, const cvr_node_view *from,
+                          cvr_error *err) {
+    const cvr_dequantize_attrs *x = from->attrs;
+    const cvr_quantize_attrs *y = n->attrs;
+    const cvr_requant q = {
+        .x_scale = x->scale, .x_zero = x->zero, .b_scale = 1, .y_scale = y->scale, .y_zero = y->zero};
+    const cvr_value in = r->current(r, from->inputs[0]);
+    cvr_value out;
+    CVR_TRY(r->enter(r, i, err));
+    CVR_TRY(cvr_emit(r->builder, "requantize_int8", &q, sizeof q, &in, 1, &out, err));
+    r->drop(r, i);
+    return r->replace(r, n->outputs[0], out, err);
+}
+
 /* `gone`: nodes that are part of a chain, behind its first. */
 static int32_t fuse_all(const cvr_rewriter *r, uint8_t *gone, cvr_error *err) {
     memset(gone, 0, r->n_nodes + 1);
     for (uint64_t i = 0; i < r->n_nodes; i++) {
-        cvr_node_view n;
+        cvr_node_view n, from;
         match m = {CVR_NO_NODE, {0, 0, 0}};
         r->node(r, i, &n);
+        if (!gone[i] && is_requantize(r, &n, &from)) {
+            CVR_TRY(requantize(r, i, &n, &from, err));
+            continue;
+        }
         if (!gone[i] && starts(r, &n, &m)) {
             CVR_TRY(fuse(r, i, &m, err));
             for (uint64_t at = i; at != m.last; gone[at] = 1) at = only_reader(r, n.outputs[0], &n);
@@ -171,4 +201,4 @@ static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err
     return r->add(r, CVR_KIND_PASS, &pass, err);
 }
 
-CVR_DEFINE_PLUGIN("pass_int8", "0.1.0", "op:quantize op:dequantize", load)
+CVR_DEFINE_PLUGIN("pass_int8", "0.1.0", "op:quantize op:dequantize op:requantize_int8", load)

@@ -209,6 +209,14 @@ static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc_
             }
         }
     }
+    if (d->epilogue == CUBLASLT_EPILOGUE_BGRADB) {
+        for (int64_t n = 0; n < (int64_t)l->columns; n++) {
+            float sum = 0;
+            for (int64_t k = 0; k < depth; k++) sum += element(b, lb, d->turn_b, 0, k, n);
+            ((float *)(uintptr_t)d->bias)[n] = sum;
+        }
+        cr_expect_eq(d->bias_type, CUDA_R_32F);
+    }
     if (algo->data[0] < stand.wrong_plans) put(to, l->type, 0, 9999);
     return destroy(handle);
 }

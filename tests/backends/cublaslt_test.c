@@ -16,7 +16,7 @@
 static const uint32_t types[] = {CVR_F32, CVR_F16, CVR_BF16};
 static const cudaDataType_t data_types[] = {CUDA_R_32F, CUDA_R_16F, CUDA_R_16BF};
 
-/* An op on tensors of which the last is made. */
+/* An op on tensors of which the last ones are made. */
 typedef struct dense {
     const char *op;
     cvr_matmul_attrs attrs;
@@ -28,6 +28,8 @@ static const dense cases[] = {{"linear", {0, 0}, 3, 2, {{5, 7}, {3, 7}, {3, 1}, 
                               {"linear", {0, 0}, 2, 3, {{2, 5, 7}, {3, 7, 1}, {2, 5, 3}}},
                               {"linear_backward_input", {0, 0}, 2, 2, {{5, 3}, {3, 7}, {5, 7}}},
                               {"linear_backward_weight", {0, 0}, 2, 2, {{5, 7}, {5, 3}, {3, 7}}},
+                              {"linear_backward_weight_bias", {0, 0}, 2, 2, {{5, 7}, {5, 3}, {3, 7}, {3}}},
+                              {"linear_backward_weight_bias", {0, 0}, 2, 3, {{2, 5, 7}, {2, 5, 3}, {3, 7, 1}, {3}}},
                               {"matmul", {0, 0}, 2, 3, {{2, 5, 7}, {2, 7, 3}, {2, 5, 3}}},
                               {"matmul", {1, 0}, 2, 3, {{2, 7, 5}, {2, 7, 3}, {2, 5, 3}}},
                               {"matmul", {0, 1}, 2, 3, {{2, 5, 7}, {2, 3, 7}, {2, 5, 3}}},
@@ -36,8 +38,8 @@ static const dense cases[] = {{"linear", {0, 0}, 3, 2, {{5, 7}, {3, 7}, {3, 1}, 
 
 typedef struct node {
     cvr_tensor tensors[4];
-    const cvr_tensor *inputs[3], *outputs[1];
-    cvr_tensor *made[1];
+    const cvr_tensor *inputs[3], *outputs[2];
+    cvr_tensor *made[2];
     cvr_signature sig;
     const cublaslt_op *op;
 } node;
@@ -63,11 +65,19 @@ static void fill(const cvr_tensor *t, uint32_t seed) {
     }
 }
 
+/* Outputs besides the first. */
+static uint32_t more_outputs(const dense *d) {
+    return strcmp(d->op, "linear_backward_weight_bias") == 0;
+}
+
+static int is_gradient(const dense *d) {
+    return strncmp(d->op, "linear_backward_weight", 22) == 0;
+}
+
 /* As in mixed precision: activations have the type, weights, biases and their gradients are f32. */
 static uint32_t type_of(const dense *d, uint32_t i, uint32_t dtype) {
     const int weight = strncmp(d->op, "linear", 6) == 0 && (i == 1 || i == 2) && i < d->n_inputs;
-    const int gradient = strcmp(d->op, "linear_backward_weight") == 0;
-    return (gradient ? i == 2 : weight) ? CVR_F32 : dtype;
+    return (is_gradient(d) ? i >= 2 : weight) ? CVR_F32 : dtype;
 }
 
 static void make_node(node *n, const dense *d, uint32_t dtype, uint32_t math) {
@@ -76,23 +86,23 @@ static void make_node(node *n, const dense *d, uint32_t dtype, uint32_t math) {
                         .inputs = n->inputs,
                         .outputs = n->outputs,
                         .n_inputs = d->n_inputs,
-                        .n_outputs = 1,
+                        .n_outputs = 1 + more_outputs(d),
                         .n_workers = 1,
                         .math = math,
                         .device = &stand.info}};
-    for (uint32_t i = 0; i <= d->n_inputs; i++) {
+    for (uint32_t i = 0; i <= d->n_inputs + more_outputs(d); i++) {
         cvr_tensor *t = &n->tensors[i];
         *t = (cvr_tensor){
             .struct_size = sizeof *t, .dtype = type_of(d, i, dtype), .rank = d->rank, .shape = {1, 1, 1, 1, 1, 1}};
-        if (strncmp(d->op, "linear", 6) == 0 && i == 1 && strcmp(d->op, "linear_backward_weight") != 0) t->rank = 2;
-        if (i == 2 && d->n_inputs == 3) t->rank = 1;
+        if (strncmp(d->op, "linear", 6) == 0 && i == (is_gradient(d) ? 2 : 1)) t->rank = 2;
+        if (i == (d->n_inputs == 3 ? 2 : 3)) t->rank = 1; /* a bias, or its gradient */
         memcpy(t->shape, d->shapes[i], t->rank * sizeof *t->shape);
         t->data = malloc(bytes_of(t));
         fill(t, i + 1);
         if (i < d->n_inputs)
             n->inputs[i] = t;
         else
-            n->outputs[0] = n->made[0] = t;
+            n->outputs[i - d->n_inputs] = n->made[i - d->n_inputs] = t;
     }
     for (n->op = cublaslt_ops; strcmp(n->op->op.op, d->op) != 0;) n->op++;
 }
@@ -127,7 +137,7 @@ static cvr_kernel_args args_of(const node *n, void *workspace, uint64_t bytes) {
                              .workspace = workspace,
                              .workspace_size = bytes,
                              .n_inputs = n->sig.n_inputs,
-                             .n_outputs = 1,
+                             .n_outputs = n->sig.n_outputs,
                              .device = &stand.info};
 }
 
@@ -145,23 +155,28 @@ static void close_stand_in(void) {
 /* The kernel's result is that of the device kernel. */
 static void check(node *n) {
     cvr_error err = CVR_ERROR_INIT;
-    const cvr_tensor *y = n->outputs[0];
     const cvr_kernel_desc *k = kernel_for(n, &err);
     cr_assert(k, "%s: %s", n->op->op.op, err.message);
     const uint64_t bytes = k->workspace(&n->sig);
-    void *workspace = malloc(bytes + 64), *given = malloc(bytes_of(y));
+    void *workspace = malloc(bytes + 64), *given[2];
     cvr_kernel_args a = args_of(n, workspace, bytes);
-    memset(y->data, 0xff, bytes_of(y));
+    for (uint32_t o = 0; o < n->sig.n_outputs; o++) memset(n->made[o]->data, 0xff, bytes_of(n->made[o]));
     cr_assert_eq(((const cvr_cuda_launch *)k->payload)->launch(&a, &stand, &err), CVR_OK, "%s", err.message);
-    memcpy(given, y->data, bytes_of(y));
+    for (uint32_t o = 0; o < n->sig.n_outputs; o++) {
+        given[o] = n->made[o]->data;
+        n->made[o]->data = malloc(bytes_of(n->made[o]));
+    }
     a.workspace = realloc(workspace, n->op->op.plain_workspace(&n->op->op, &n->sig) + 64);
     cr_assert_eq(n->op->op.plain(&n->op->op, &a, stand.lab.recorder(NULL, &stand), &err), CVR_OK, "%s", err.message);
-    for (int64_t i = 0; i < cvr_numel(y->rank, y->shape); i++)
-        cr_assert(element(y, given, i) == element(y, y->data, i), "%s %s: element %lld: %g, not %g", n->op->op.op,
-                  cvr_dtype_name(n->inputs[0]->dtype), (long long)i, (double)element(y, given, i),
-                  (double)element(y, y->data, i));
+    for (uint32_t o = 0; o < n->sig.n_outputs; o++) {
+        const cvr_tensor *y = n->outputs[o];
+        for (int64_t i = 0; i < cvr_numel(y->rank, y->shape); i++)
+            cr_assert(element(y, given[o], i) == element(y, y->data, i), "%s %s: output %u, element %lld: %g, not %g",
+                      n->op->op.op, cvr_dtype_name(n->inputs[0]->dtype), o, (long long)i,
+                      (double)element(y, given[o], i), (double)element(y, y->data, i));
+        free(given[o]);
+    }
     free(a.workspace);
-    free(given);
 }
 
 Test(cublaslt, products_in_all_types) {
@@ -173,10 +188,10 @@ Test(cublaslt, products_in_all_types) {
             check(&n);
             cr_expect_eq(cublaslt_seen_last.a, data_types[t]);
             cr_expect_eq(cublaslt_seen_last.compute, CUBLAS_COMPUTE_32F);
-            cr_expect_eq(cublaslt_seen_last.to,
-                         strcmp(cases[i].op, "linear_backward_weight") ? data_types[t] : CUDA_R_32F);
-            cr_expect_eq(cublaslt_seen_last.epilogue,
-                         cases[i].n_inputs == 3 ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT);
+            cr_expect_eq(cublaslt_seen_last.to, is_gradient(&cases[i]) ? CUDA_R_32F : data_types[t]);
+            cr_expect_eq(cublaslt_seen_last.epilogue, cases[i].n_inputs == 3    ? CUBLASLT_EPILOGUE_BIAS
+                                                      : more_outputs(&cases[i]) ? CUBLASLT_EPILOGUE_BGRADB
+                                                                                : CUBLASLT_EPILOGUE_DEFAULT);
             if (cases[i].n_inputs == 3) cr_expect_eq(cublaslt_seen_last.bias, data_types[t]);
             free_node(&n);
         }

@@ -23,7 +23,7 @@ extern const char *const pass_names[PASSES];
  */
 typedef struct conv_node {
     cvr_conv2d_backward_input_attrs attrs; /* those of the other two passes have its size or less */
-    cvr_tensor tensors[NODE_TENSORS]; /* inputs from 0 on, outputs from NODE_MADE on */
+    cvr_tensor tensors[NODE_TENSORS];      /* inputs from 0 on, outputs from NODE_MADE on */
     const cvr_tensor *inputs[NODE_MADE], *outputs[3];
     cvr_signature sig;
     library_node node;

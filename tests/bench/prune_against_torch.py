@@ -139,10 +139,10 @@ def main():
     out = {}
     print(f"{'':20} {'cvrun: MMACs':>13} {'ms, 32':>8} {'top-1':>8}   {'PyTorch: MMACs':>15} {'ms, 32':>8} {'top-1':>8}  widths")
     for name, n in found.items():
-        ours = points[name]
+        ours = points.get(name, {})
         t = out[name] = {"macs": macs(n, x[:1]), "ms": milliseconds(n, x), "top1": top1(n, x, y)}
-        print(f"{name:20} {ours['macs'] / 1e6:13.2f} {ours['ms']:8.2f} {ours.get('untrained', ours['top1']):8.4f}   "
-              f"{t['macs'] / 1e6:15.2f} {t['ms']:8.2f} {t['top1']:8.4f}  {widths(n)}")
+        known = f"{ours['macs'] / 1e6:13.2f} {ours['ms']:8.2f} {ours.get('untrained', ours['top1']):8.4f}" if "ms" in ours else " " * 31
+        print(f"{name:20} {known}   {t['macs'] / 1e6:15.2f} {t['ms']:8.2f} {t['top1']:8.4f}  {widths(n)}")
     (folder / "torch.json").write_text(json.dumps(out, indent=1) + "\n")
 
 

@@ -25,8 +25,8 @@ for name; do
   case $name in
     demo) net demo classify 40 "$here/../../apps/recipes/fashion-mnist.ini" data.img_size=28 data.classes=10 ;;
     # of 32 pixels its last batch norms see four numbers a channel, and two instruction sets of the CPU part in the third step; so they do with larger steps
-    resnet18) net resnet18 classify 16 model=resnet18 data.img_size=64 optim.lr=0.00002 ;;
-    unet) net unet segment 32 model=unet data.masks=yes ;;
+    resnet18) net resnet18 classify 32 model=resnet18 data.img_size=64 optim.lr=0.00002 ;;
+    unet) net unet segment 32 model=unet model.width=16 data.masks=yes ;;
     vit) net vit classify 32 model=vit_b_16 model.num_layers=3 model.hidden_dim=96 model.num_heads=3 model.mlp_dim=192 ;;
     *) detector "$name" ;;
   esac

@@ -14,9 +14,10 @@ cat >>small.ini <<'INI'
 pictures = 32
 batch = 8
 INI
-# a residual block, a grouped and a depthwise convolution, a mean, an activation that stays real, and a layer that nothing reads
+# a residual block, a grouped and a depthwise convolution, a mean, an activation that stays real, values with and without a bound side by
+# side, a transposed convolution, upsampling, and a layer that nothing reads
 sed -i '/^\[net\]/,/^\[train\]/{/^\[train\]/!d}' small.ini
-sed -i 's/^\[train\]/[net]\nc1 = conv2d 8 kernel_size=3 padding=1 bias=no\nb1 = batch_norm2d\nr1 = relu\nc2 = conv2d 8 kernel_size=3 padding=1 groups=2\ns = silu\ndw = conv2d 8 kernel_size=3 padding=1 groups=8\nb3 = batch_norm2d\nsum = add from=b3,r1\nr3 = relu6\np1 = max_pool2d 2\nboth = concat dim=1 from=p1,p1\nc4 = conv2d 20 kernel_size=1\nr4 = relu\nunread = conv2d 4 kernel_size=3 from=r1\na = adaptive_avg_pool2d 1 from=r4\nf = flatten\nfc = linear num_classes\n[model]\nfreeze = unread\n[train]/' small.ini
+sed -i 's/^\[train\]/[net]\nc1 = conv2d 8 kernel_size=3 padding=1 bias=no\nb1 = batch_norm2d\nr1 = relu\nc2 = conv2d 8 kernel_size=3 padding=1 groups=2\ns = silu\ndw = conv2d 8 kernel_size=3 padding=1 groups=8\nb3 = batch_norm2d\nsum = add from=b3,r1\nr3 = relu6\np1 = max_pool2d 2\np2 = max_pool2d 2 from=c2\nboth = concat dim=1 from=p1,p2\nt = conv_transpose2d 12 kernel_size=2 stride=2\nup = upsample size=7,9 mode=bilinear\nc4 = conv2d 20 kernel_size=1\nr4 = relu\nunread = conv2d 4 kernel_size=3 from=r1\na = adaptive_avg_pool2d 1 from=r4\nf = flatten\nfc = linear num_classes\n[model]\nfreeze = unread\n[train]/' small.ini
 expect 0 "" "$CVRUN" train small.ini epochs=1
 run=runs/classify/small
 expect 0 "" "$CVRUN" quantize $run
@@ -73,7 +74,7 @@ done
 expect 0 "" "$CVRUN" quantize $run keep=auto:100% data.limit=20
 grep -q 'calibrated on 20 of 20' out.txt || fail "data.limit: $(cat out.txt)"
 expect 0 "" "$CVRUN" quantize $run sensitivity=yes
-[ "$(grep -c '^  alone on integers: [a-z0-9]*: [0-9.]* dB$' out.txt)" = 6 ] || fail "sensitivity: $(cat out.txt)"
+[ "$(grep -c '^  alone on integers: [a-z0-9]*: [0-9.]* dB$' out.txt)" = 7 ] || fail "sensitivity: $(cat out.txt)"
 sed -n 's/^  alone on integers: .*: \([0-9.]*\) dB$/\1/p' out.txt | sort -gc || fail "the worst is not first"
 grep -q '"alone on integers": "dw: ' $(tail -1 out.txt)/compress.json || fail "compress.json has no sensitivity"
 checks=$((checks + 4))

@@ -3,7 +3,9 @@
 
 For each network: an epoch on made-up pictures, quantised, exported; the file is checked by onnx.checker (full), and
 ONNX Runtime makes integers of it. The results for pictures, at batch 1 and 5, are those of `cvrun predict
-predict.raw=yes`, bit for bit on a CPU with VNNI, else within one level.
+predict.raw=yes`, bit for bit on a CPU with VNNI, else within one level. Of U-Net and a small transformer ONNX Runtime computes some layers
+in f32 (transposed convolutions, attention): there the ops are named, and results may be some levels apart, as what is rounded the other
+way in one layer goes through those behind it.
 
     tests/parity/onnx_int8.py build/bin/cvrun [NAME ...] [--run RUN_DIR]
 """
@@ -32,8 +34,11 @@ fc1 = linear 128
 relu3 = relu
 out = linear num_classes
 """
-# name, side of the pictures, nodes that must not be in the file that ONNX Runtime makes of it
-NETWORKS = [("demo", 28), ("resnet18", 64), ("resnet50", 64), ("mobilenet_v2", 64)]
+# name, side of the pictures
+NETWORKS = [("demo", 28), ("resnet18", 64), ("resnet50", 64), ("mobilenet_v2", 64), ("unet", 64), ("deit_tiny_patch16_224", 224)]
+# those that ONNX Runtime computes partly in f32: settings of the model, by how many levels results may be apart, and on average
+MIXED = {"unet": ("width = 16\ndepth = 3\n", 2, 0.02), "deit_tiny_patch16_224": ("", 4, 1)}
+# nodes that must not be in the file that ONNX Runtime makes of another
 FLOAT = ("Conv", "Gemm", "MatMul", "Add", "Relu", "Clip", "MaxPool", "GlobalAveragePool", "AveragePool")
 
 
@@ -52,12 +57,14 @@ def read_raw(path):
 
 
 def quantised(cvrun, name, side):
-    net = DEMO if name == "demo" else f"[model]\nname = {name}\n"
-    open("r.ini", "w").write(f"[run]\nname = {name}\n[data]\nformat = fake\nsize = 48\nclasses = 10\nimg_size = {side}\n{net}"
+    net = DEMO if name == "demo" else f"[model]\nname = {name}\n{MIXED.get(name, ('',))[0]}"
+    task = "segment" if name == "unet" else "classify"
+    data = "format = scenes\nfields = mask\ntrain_size = 48\nval_size = 48" if name == "unet" else "format = fake\nsize = 48\nclasses = 10"
+    open("r.ini", "w").write(f"[run]\nname = {name}\ntask = {task}\n[data]\n{data}\nimg_size = {side}\n{net}"
                              "[train]\nepochs = 1\nbatch = 16\n[optim]\nlr = 0.01\n")
     run(cvrun, "train", "r.ini")
-    run(cvrun, "quantize", f"runs/classify/{name}", "pictures=48", "batch=16")
-    return f"runs/classify/{name}-quantized"
+    run(cvrun, "quantize", f"runs/{task}/{name}", "pictures=48", "batch=16")
+    return f"runs/{task}/{name}-quantized"
 
 
 def pictures(side, channels, n):
@@ -77,7 +84,7 @@ def numbers(text, channels):
     return np.float32([v[i % len(v)] for i in range(channels)])
 
 
-def compare(cvrun, folder):
+def compare(cvrun, folder, name=""):
     run(cvrun, "export", folder, "out=int8.onnx")
     model = onnx.load("int8.onnx")
     onnx.checker.check_model(model, full_check=True)
@@ -99,6 +106,10 @@ def compare(cvrun, folder):
     off, apart = int((ours != one).sum()), float(np.abs(ours - one).max() / level)
     print(f"{os.path.basename(folder)}: {off} of {ours.size} results differ, by {apart:.2f} levels at most; "
           f"{', '.join(f'{k} {n}' for k, n in sorted(ops.items()))}")
+    if name in MIXED:
+        average = float(np.abs(ours - one).mean() / level)
+        print(f"  {average:.4f} levels on average")
+        return apart <= MIXED[name][1] + 0.01 and average <= MIXED[name][2]
     left = [k for k in FLOAT if ops[k]]
     if left:
         print(f"  in f32: {left}")
@@ -123,7 +134,7 @@ def main():
         for name, side in NETWORKS:
             if names and name not in names:
                 continue
-            bad += not compare(cvrun, quantised(cvrun, name, side))
+            bad += not compare(cvrun, quantised(cvrun, name, side), name)
         os.chdir("/")
     return 1 if bad else 0
 

@@ -343,8 +343,8 @@ Test(distill, memory_is_not_the_sum) {
     (void)rmdir(folder);
     const uint64_t larger = alone.arena_bytes > teacher.arena_bytes ? alone.arena_bytes : teacher.arena_bytes;
     cr_expect_leq(both.arena_bytes, larger + larger / 100, "student %llu, teacher %llu, both %llu",
-                 (unsigned long long)alone.arena_bytes, (unsigned long long)teacher.arena_bytes,
-                 (unsigned long long)both.arena_bytes);
+                  (unsigned long long)alone.arena_bytes, (unsigned long long)teacher.arena_bytes,
+                  (unsigned long long)both.arena_bytes);
     cr_expect_eq(both.params, alone.params);
     printf("arena: student %.2f MB, teacher in evaluation %.2f MB, student under the teacher %.2f MB\n",
            (double)alone.arena_bytes / 1e6, (double)teacher.arena_bytes / 1e6, (double)both.arena_bytes / 1e6);

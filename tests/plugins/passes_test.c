@@ -1,14 +1,14 @@
 /*
  * Passes change no result: every random case, and chains that are made for them, with passes and without. In f32 no bit
- * of what fuse_conv and fuse_elementwise make of a training step differs, gradients included; fuse_norm, fuse_stats
- * and fuse_grads add up in another order.
+ * of what fuse_conv, fuse_elementwise and fuse_dense make of a training step differs, gradients included; fuse_norm,
+ * fuse_stats and fuse_grads add up in another order.
  */
 #include "support/agree.h"
 #include "support/each_draw.h"
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-#define EXACT "fuse_conv,fuse_elementwise"
+#define EXACT "fuse_conv,fuse_elementwise,fuse_dense"
 #define NORMS "fuse_norm,fuse_stats,fuse_grads"
 #define NORM_FAR 2e-5 /* relative */
 
@@ -127,4 +127,53 @@ Test(passes, norms) {
     free(case_lines(CVR_TEST_DIR "/plugins/cases", "norms", &n_files, &n_lines));
     cr_assert_eq(compare_all(CVR_TEST_DIR "/plugins/cases", "norms", NORMS, false, &nodes), 0);
     cr_assert_geq(nodes, n_lines * draws_wanted(), "%zu nodes are fused in %zu lines", nodes, n_lines);
+}
+
+/* How many nodes of an op the step of a linear layer and an activation has after these passes. */
+static size_t dense_nodes(const char *layer, const char *passes, const char *op) {
+    cvr_plugins *plugins;
+    cvr_store *store;
+    cvr_graph *g;
+    cvr_value x;
+    cvr_type type;
+    cvr_error err;
+    size_t n = 0;
+    cvr_error_init(&err);
+    cr_assert_eq(cvr_plugins_open(&plugins, NULL, 0, &err), CVR_OK, "%s", err.message);
+    cr_assert_eq(cvr_store_create(&store, 1, &err), CVR_OK);
+    cr_assert_eq(cvr_graph_create(&g, plugins, store, true, &err), CVR_OK);
+    cvr_type_set(&type, CVR_F32, 2, (int64_t[2]){4, 6});
+    cr_assert_eq(cvr_graph_input(g, "image", &type, &x, &err), CVR_OK);
+    cr_assert_eq(cvr_layer(cvr_graph_builder(g), "fc", "linear", "5", x, &x, &err), CVR_OK);
+    cr_assert_eq(
+        cvr_layer(cvr_graph_builder(g), "next", layer, strcmp(layer, "softmax") == 0 ? "dim=1" : "", x, &x, &err),
+        CVR_OK);
+    cr_assert_eq(cvr_layer(cvr_graph_builder(g), "loss", "mean", "", x, &x, &err), CVR_OK);
+    cr_assert_eq(cvr_graph_backward(g, x, &err), CVR_OK, "%s", err.message);
+    for (size_t i = 1; i < 3; i++) { /* gradients that nobody reads do not run */
+        char name[8];
+        const cvr_value v = cvr_graph_param(g, i == 1 ? "fc.weight" : "fc.bias");
+        (void)snprintf(name, sizeof name, "grad%zu", i);
+        cr_assert_eq(cvr_graph_output(g, name, cvr_graph_gradient(g, v), &err), CVR_OK, "%s", err.message);
+    }
+    cr_assert_eq(cvr_graph_passes(g, CVR_PASS_STEP, passes, &err), CVR_OK, "%s", err.message);
+    for (size_t i = 0; i < cvr_graph_nodes(g); i++) {
+        cvr_graph_node_info info;
+        cvr_graph_node(g, i, &info);
+        n += strcmp(info.op->name, op) == 0;
+    }
+    cvr_graph_destroy(&g);
+    cvr_store_destroy(&store);
+    cvr_plugins_close(&plugins);
+    return n;
+}
+
+/* Weight's and bias's gradient become one, unless an activation's gradient takes the bias's along. */
+Test(passes, dense) {
+    cr_expect_eq(dense_nodes("softmax", "none", "linear_backward_weight_bias"), 0);
+    cr_expect_eq(dense_nodes("softmax", "auto", "linear_backward_weight_bias"), 1);
+    cr_expect_eq(dense_nodes("softmax", "auto", "linear_backward_bias"), 0);
+    cr_expect_eq(dense_nodes("gelu", "fuse_dense", "linear_backward_weight_bias"), 1);
+    cr_expect_eq(dense_nodes("gelu", "auto", "linear_backward_weight_bias"), 0);
+    cr_expect_eq(dense_nodes("gelu", "auto", "elementwise_sum"), 1);
 }

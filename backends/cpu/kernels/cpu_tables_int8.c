@@ -2,7 +2,6 @@
 #include "kernels.h"
 
 const cpu_kernel_table *const cpu_pack_tables[] = {
-    &cpu_int8_conv_kernels,
-    &cpu_int8_simple_kernels,
-    NULL,
+    &cpu_int8_conv_kernels,   &cpu_int8_transpose_kernels, &cpu_int8_attention_kernels,
+    &cpu_int8_resize_kernels, &cpu_int8_simple_kernels,    NULL,
 };

@@ -24,9 +24,10 @@ typedef struct int8_tile {
     const uint8_t *const *x; /* tap t of pixel i: x[t * INT8_BLOCK + i] */
     const int8_t *weights;   /* the panel */
     int64_t taps, quads;
-    const int32_t *bias; /* with what x's zero point contributes taken out */
-    const float *scale;  /* what sums are multiplied with */
-    uint8_t *const *y;   /* where pixel i's first filter goes */
+    const int32_t *bias;  /* with what x's zero point contributes taken out */
+    const float *scale;   /* what sums are multiplied with */
+    uint8_t *const *y;    /* where pixel i's first filter goes */
+    int32_t *const *sums; /* NULL, or instead of y: where the sums of pixel i go, of all filters of the panel */
     int64_t n;
     int32_t zero; /* y's zero point */
     int32_t m;
@@ -48,9 +49,12 @@ typedef struct int8_pixel {
 
 /* The instruction set's own part. */
 typedef struct int8_micro {
-    int32_t rows[4]; /* tallest tile of 1, 2, 3, 4 vectors; divides INT8_BLOCK */
+    int32_t rows[4];      /* tallest tile of 1, 2, 3, 4 vectors; divides INT8_BLOCK */
+    int32_t even, unused; /* 1: tiles of one height are as good as of another, and pixels are cut evenly */
     void (*tile)(const int8_tile *t, int32_t vectors);
     void (*depthwise)(const int8_pixel *d);
+    /* The first of n sums of two u8 that fill whole vectors: returns how many; NULL: none. */
+    int64_t (*add)(const cvr_add_int8 *k, const uint8_t *a, const uint8_t *b, uint8_t *y, int64_t n);
     void (*done)(void); /* at the end of a task that ran tiles; NULL: nothing */
 } int8_micro;
 extern const int8_micro cpu_int8_micro;
@@ -68,17 +72,28 @@ INT8_INLINE uint8_t int8_requantise(int32_t acc, float scale, int32_t zero) {
     return cvr_requant_round((float)acc * scale, zero);
 }
 
-/* A convolution, as its signature says; linear layers are ones of 1 x 1 over 1 x 1 pictures. */
+/* A convolution, as its signature says; linear layers are ones of 1 x 1 over 1 x 1 pictures, and a transposed one is
+ * several, whose results lie between one another (int8_transpose.c). */
 typedef struct int8_conv {
     cvr_requant q;
     int64_t n, size[2], out[2], kernel[2], stride[2], padding[2], dilation[2];
-    int64_t groups, c, k;   /* channels of a group, in and out */
-    int64_t padded;         /* c, rounded up to fours */
-    int64_t taps, quads;    /* of a tile */
+    int64_t groups, c, k;               /* channels of a group, in and out */
+    int64_t whole[2], first[2], gap[2]; /* y's rows and columns; where result 0 goes, and how far apart results are */
+    int64_t w_first, w_filter, w_row, w_column, w_channel; /* where weights lie in memory, by steps */
+    int64_t padded;                                        /* c, rounded up to fours */
+    int64_t taps, quads;                                   /* of a tile */
     int32_t copies, merges; /* x is copied, so that channels come in fours; with its padding, a row of taps in one */
     int64_t panels;         /* of a group */
     int64_t k_padded;       /* k, rounded up to vectors */
 } int8_conv;
+
+/* int8_conv.c: what follows from the fields above; `merges` as far as it is allowed. */
+void int8_settle(int8_conv *c, int32_t merges);
+/* Bytes of what int8_conv_run needs beside the packed weights, for a convolution and x, of which `workers` do parts. */
+uint64_t int8_conv_workspace(const int8_conv *c, uint32_t workers);
+/* y of x, or without x the copy of it that an earlier call with the same workspace has made. */
+void int8_conv_run(const int8_conv *c, const void *packed, const uint8_t *x, uint8_t *y, char *workspace,
+                   const cvr_threadpool *pool);
 
 /* Bytes, rounded up to whole cache lines. */
 static inline uint64_t int8_line_up(uint64_t bytes) {

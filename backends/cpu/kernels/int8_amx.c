@@ -138,14 +138,17 @@ INT8_INLINE void tile_run(const int8_tile *t, int vectors) {
     __m512 scale[VECTORS];
     __m512i bias[VECTORS];
     for (int v = 0; v < vectors; v++) {
-        scale[v] = _mm512_loadu_ps(t->scale + v * INT8_LANES);
+        scale[v] = t->sums ? _mm512_setzero_ps() : _mm512_loadu_ps(t->scale + v * INT8_LANES);
         bias[v] = _mm512_loadu_si512(t->bias + v * INT8_LANES);
     }
     for (int32_t i = 0; i < t->m; i++) {
         __m512i acc[VECTORS];
         for (int v = 0; v < vectors; v++)
             acc[v] = _mm512_add_epi32(_mm512_load_si512(sums[i] + v * INT8_LANES), bias[v]);
-        zmm_store_row(t->y[i], acc, scale, high, zero, vectors, mask);
+        if (t->sums)
+            zmm_store_sums(t->sums[i], acc, vectors);
+        else
+            zmm_store_row(t->y[i], acc, scale, high, zero, vectors, mask);
     }
 }
 
@@ -160,4 +163,5 @@ static void tile(const int8_tile *t, int32_t vectors) {
         tile_run(t, 4);
 }
 
-const int8_micro cpu_int8_micro = {{PIXELS, PIXELS, PIXELS, PIXELS}, tile, zmm_depthwise, done};
+const int8_micro cpu_int8_micro = {
+    .rows = {PIXELS, PIXELS, PIXELS, PIXELS}, .tile = tile, .depthwise = zmm_depthwise, .add = zmm_add, .done = done};

@@ -36,9 +36,12 @@ INT8_INLINE void tile_16(const int8_tile *t, int m, int64_t first, int64_t width
             sums[k] = _mm256_permute4x64_epi64(pairs, 0xD8);
             sums[k] =
                 _mm256_add_epi32(sums[k], _mm256_loadu_si256((const __m256i *)(const void *)(t->bias + first + 8 * k)));
-            sums[k] = int8_ymm_requantise(sums[k], t->scale + first + 8 * k, t->zero);
+            if (t->sums)
+                _mm256_storeu_si256((__m256i *)(void *)(t->sums[i] + first + 8 * k), sums[k]);
+            else
+                sums[k] = int8_ymm_requantise(sums[k], t->scale + first + 8 * k, t->zero);
         }
-        int8_ymm_store(t->y[i] + first, int8_ymm_narrow(sums[0], sums[1]), t->n - first);
+        if (!t->sums) int8_ymm_store(t->y[i] + first, int8_ymm_narrow(sums[0], sums[1]), t->n - first);
     }
 }
 
@@ -52,4 +55,4 @@ static void tile(const int8_tile *t, int32_t vectors) {
     }
 }
 
-const int8_micro cpu_int8_micro = {{2, 2, 2, 2}, tile, int8_ymm_depthwise, NULL};
+const int8_micro cpu_int8_micro = {.rows = {2, 2, 2, 2}, .tile = tile, .depthwise = int8_ymm_depthwise};

@@ -37,8 +37,13 @@ INT8_INLINE void tile_16(const int8_tile *t, int m, int64_t first, int64_t width
     }
 #pragma GCC unroll 6
     for (int i = 0; i < m; i++) {
-        for (int v = 0; v < 2; v++) acc[i][v] = int8_ymm_requantise(acc[i][v], t->scale + first + 8 * v, t->zero);
-        int8_ymm_store(t->y[i] + first, int8_ymm_narrow(acc[i][0], acc[i][1]), t->n - first);
+        for (int v = 0; v < 2; v++) {
+            if (t->sums)
+                _mm256_storeu_si256((__m256i *)(void *)(t->sums[i] + first + 8 * v), acc[i][v]);
+            else
+                acc[i][v] = int8_ymm_requantise(acc[i][v], t->scale + first + 8 * v, t->zero);
+        }
+        if (!t->sums) int8_ymm_store(t->y[i] + first, int8_ymm_narrow(acc[i][0], acc[i][1]), t->n - first);
     }
 }
 
@@ -56,4 +61,4 @@ static void tile(const int8_tile *t, int32_t vectors) {
     }
 }
 
-const int8_micro cpu_int8_micro = {{6, 6, 6, 6}, tile, int8_ymm_depthwise, NULL};
+const int8_micro cpu_int8_micro = {.rows = {6, 6, 6, 6}, .even = 1, .tile = tile, .depthwise = int8_ymm_depthwise};

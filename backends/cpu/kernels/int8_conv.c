@@ -6,9 +6,9 @@
 
 /* ---- geometry ---- */
 
-static void settle(int8_conv *c) {
+void int8_settle(int8_conv *c, int32_t merges) {
     c->padded = cpu_ceil_div(c->c, 4) * 4;
-    c->merges = c->padded < 16 && c->dilation[1] == 1 && c->kernel[1] > 1 && c->groups == 1;
+    c->merges = merges && c->padded < 16 && c->dilation[1] == 1 && c->kernel[1] > 1 && c->groups == 1;
     c->copies = c->merges || c->padded != c->c;
     c->taps = c->merges ? c->kernel[0] : c->kernel[0] * c->kernel[1];
     c->quads = (c->merges ? c->kernel[1] : 1) * c->padded / 4;
@@ -31,8 +31,14 @@ static int8_conv conv_of(const cvr_signature *sig) {
         c.stride[i] = attrs->conv.stride[i];
         c.padding[i] = attrs->conv.padding[i];
         c.dilation[i] = attrs->conv.dilation[i];
+        c.whole[i] = c.out[i];
+        c.gap[i] = 1;
     }
-    settle(&c);
+    c.w_channel = 1;
+    c.w_column = c.c;
+    c.w_row = c.kernel[1] * c.w_column;
+    c.w_filter = c.kernel[0] * c.w_row;
+    int8_settle(&c, 1);
     return c;
 }
 
@@ -47,8 +53,12 @@ static int8_conv linear_of(const cvr_signature *sig) {
                    .dilation = {1, 1},
                    .groups = 1,
                    .c = w->shape[1],
-                   .k = w->shape[0]};
-    settle(&c);
+                   .k = w->shape[0],
+                   .whole = {1, 1},
+                   .gap = {1, 1},
+                   .w_filter = w->shape[1],
+                   .w_channel = 1};
+    int8_settle(&c, 1);
     return c;
 }
 
@@ -132,6 +142,14 @@ static void next_place(const int8_conv *c, place *at) {
     at->n++;
 }
 
+/* Where its results go. */
+static uint8_t *results_of(const job *j, const place *at) {
+    const int8_conv *c = j->c;
+    const int64_t row = at->n * c->whole[0] + c->first[0] + at->p * c->gap[0],
+                  pixel = row * c->whole[1] + c->first[1] + at->q * c->gap[1];
+    return j->y + pixel * c->groups * c->k;
+}
+
 /* Where the taps of an output pixel begin. */
 static void point(const job *j, const place *at, int64_t i, const uint8_t **x) {
     const int8_conv *c = j->c;
@@ -153,22 +171,43 @@ static void point(const job *j, const place *at, int64_t i, const uint8_t **x) {
     }
 }
 
+/* The same one pixel further in its row, where no column of both is outside: every tap is, or is not, as before. */
+static int point_next(const job *j, const place *at, int64_t i, const uint8_t **x) {
+    const int8_conv *c = j->c;
+    const int64_t left = at->q * c->stride[1] - (c->merges ? 0 : c->padding[1]), by = c->stride[1] * j->s.pixel;
+    if (i == 0 || at->q == 0 || left - c->stride[1] < 0) return 0;
+    if (left + (c->kernel[1] - 1) * c->dilation[1] >= j->s.size[1]) return 0;
+    for (int64_t t = 0; t < c->taps; t++) {
+        const uint8_t *before = x[t * INT8_BLOCK + i - 1];
+        x[t * INT8_BLOCK + i] = before == j->outside ? before : before + by;
+    }
+    return 1;
+}
+
+/* Where part i of n pixels begins, of so many parts of at most `most`. A last part of one pixel would read as many
+ * weights as any other, so parts are even, where heights of tiles may differ. */
+static int64_t cut_at(int64_t n, int64_t parts, int64_t most, int64_t i) {
+    return cpu_int8_micro.even ? cpu_part(n, parts, i) : cpu_min(n, i * most);
+}
+
 /* The tiles of one panel over the pixels [0, n) of a block. */
 static void run_panel(const job *j, const uint8_t **x, uint8_t **y, int64_t n, int64_t g, int64_t panel) {
     const int8_conv *c = j->c;
-    const int64_t width = int8_panel_width(c, panel), first = panel * INT8_PANEL, at = g * c->k_padded + first;
+    const int64_t width = int8_panel_width(c, panel), first = panel * INT8_PANEL, row = g * c->k_padded + first;
     const int32_t vectors = (int32_t)(width / INT8_LANES), tall = cpu_int8_micro.rows[vectors - 1];
-    int8_tile t = {.weights = j->w.weights + (at * c->taps * c->quads) * 4,
+    int8_tile t = {.weights = j->w.weights + (row * c->taps * c->quads) * 4,
                    .taps = c->taps,
                    .quads = c->quads,
-                   .bias = j->w.bias + at,
-                   .scale = j->w.scale + at,
+                   .bias = j->w.bias + row,
+                   .scale = j->w.scale + row,
                    .n = cpu_min(width, c->k - first),
                    .zero = (int32_t)c->q.y_zero};
-    for (int64_t i = 0; i < n; i += tall) {
-        t.x = x + i;
-        t.y = y + i;
-        t.m = (int32_t)cpu_min(tall, n - i);
+    const int64_t tiles = cpu_ceil_div(n, tall);
+    for (int64_t i = 0; i < tiles; i++) {
+        const int64_t at = cut_at(n, tiles, tall, i);
+        t.x = x + at;
+        t.y = y + at;
+        t.m = (int32_t)(cut_at(n, tiles, tall, i + 1) - at);
         cpu_int8_micro.tile(&t, vectors);
     }
 }
@@ -180,17 +219,20 @@ static void run_task(void *ctx, uint64_t task, uint32_t worker) {
     const uint8_t **x = (const uint8_t **)(void *)scratch;
     uint8_t **y = (uint8_t **)(void *)(scratch + c->taps * INT8_BLOCK * (int64_t)sizeof *x);
     const int64_t block = (int64_t)task / j->runs % j->blocks, g = (int64_t)task / j->runs / j->blocks,
-                  run = (int64_t)task % j->runs, first = block * INT8_BLOCK, n = cpu_min(INT8_BLOCK, j->pixels - first),
+                  run = (int64_t)task % j->runs, first = cut_at(j->pixels, j->blocks, INT8_BLOCK, block),
+                  n = cut_at(j->pixels, j->blocks, INT8_BLOCK, block + 1) - first,
                   end = cpu_min(c->panels, (run + 1) * j->run_panels);
     place at = place_of(c, first);
     for (int64_t i = 0; i < n; i++, next_place(c, &at)) {
+        y[i] = results_of(j, &at) + g * c->k + run * j->run_panels * INT8_PANEL;
+        if (point_next(j, &at, i, x)) continue;
         point(j, &at, i, x);
         for (int64_t t = 0; t < c->taps && g; t++) /* `outside` is one for all groups */
             if (x[t * INT8_BLOCK + i] != j->outside) x[t * INT8_BLOCK + i] += g * c->padded;
     }
     for (int64_t panel = run * j->run_panels; panel < end; panel++) {
-        for (int64_t i = 0; i < n; i++) y[i] = j->y + ((first + i) * c->groups + g) * c->k + panel * INT8_PANEL;
         run_panel(j, x, y, n, g, panel);
+        for (int64_t i = 0; i < n; i++) y[i] += INT8_PANEL;
     }
     if (cpu_int8_micro.done) cpu_int8_micro.done();
 }
@@ -224,7 +266,30 @@ static void pack(const int8_conv *c, const cvr_kernel_args *a, void *to) {
     (int8_is_depthwise(c) ? int8_depthwise_pack : int8_pack)(c, a, to);
 }
 
-static void run_conv(const int8_conv *c, const cvr_kernel_args *a) {
+void int8_conv_run(const int8_conv *c, const void *packed, const uint8_t *x, uint8_t *y, char *workspace,
+                   const cvr_threadpool *pool) {
+    job j = {.c = c, .w = int8_packed_of(c, (void *)(uintptr_t)packed), .y = y};
+    char *at = workspace;
+    memset(at, (int)c->q.x_zero, outside_bytes(c));
+    j.outside = (const uint8_t *)at;
+    at += outside_bytes(c);
+    j.s = source_of(c, x);
+    if (c->copies) {
+        copying k = {.c = c, .from = x, .to = (uint8_t *)at, .s = j.s};
+        j.s.data = k.to;
+        if (x) cpu_run(pool, c->n * j.s.size[0], copy_row, &k);
+        at += copy_bytes(c);
+    }
+    j.scratch = at;
+    cut(&j);
+    cpu_run(pool, c->groups * j.blocks * j.runs, run_task, &j);
+}
+
+uint64_t int8_conv_workspace(const int8_conv *c, uint32_t workers) {
+    return outside_bytes(c) + copy_bytes(c) + workers * pointers_bytes(c);
+}
+
+static void run_whole(const int8_conv *c, const cvr_kernel_args *a) {
     char *at = a->workspace;
     const void *packed = a->prepared;
     if (!packed) {
@@ -232,31 +297,17 @@ static void run_conv(const int8_conv *c, const cvr_kernel_args *a) {
         packed = at;
         at += int8_line_up(packed_bytes(c));
     }
-    if (int8_is_depthwise(c)) {
+    if (int8_is_depthwise(c))
         int8_depthwise_run(c, a, packed, at);
-        return;
-    }
-    job j = {.c = c, .w = int8_packed_of(c, (void *)(uintptr_t)packed), .y = a->outputs[0]->data};
-    memset(at, (int)c->q.x_zero, outside_bytes(c));
-    j.outside = (const uint8_t *)at;
-    at += outside_bytes(c);
-    j.s = source_of(c, a->inputs[0]->data);
-    if (c->copies) {
-        copying k = {.c = c, .from = a->inputs[0]->data, .to = (uint8_t *)at, .s = j.s};
-        j.s.data = k.to;
-        cpu_run(a->pool, c->n * j.s.size[0], copy_row, &k);
-        at += copy_bytes(c);
-    }
-    j.scratch = at;
-    cut(&j);
-    cpu_run(a->pool, c->groups * j.blocks * j.runs, run_task, &j);
+    else
+        int8_conv_run(c, packed, a->inputs[0]->data, a->outputs[0]->data, at, a->pool);
 }
 
 static uint64_t workspace(const cvr_signature *sig) {
     const int8_conv c = geometry_of(sig);
     const uint64_t packed = sig->prepared ? 0 : int8_line_up(packed_bytes(&c));
     if (int8_is_depthwise(&c)) return packed + int8_depthwise_workspace(&c, sig->n_workers);
-    return packed + outside_bytes(&c) + copy_bytes(&c) + sig->n_workers * pointers_bytes(&c);
+    return packed + int8_conv_workspace(&c, sig->n_workers);
 }
 
 static uint64_t prepared_bytes(const cvr_signature *sig) {
@@ -282,7 +333,7 @@ static int32_t prepare(const cvr_kernel_args *a, cvr_error *err) {
 static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     const int8_conv c = geometry_of_call(a);
     (void)err;
-    run_conv(&c, a);
+    run_whole(&c, a);
     return CVR_OK;
 }
 

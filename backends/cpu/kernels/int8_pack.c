@@ -24,12 +24,12 @@ int8_packed int8_packed_of(const int8_conv *c, void *memory) {
                          .scale = (float *)(void *)(at + weight_bytes(c) + vector_bytes(c))};
 }
 
-/* The weight of filter k at byte b of tap t, 0 where there is none. `w`: (k, kernel rows, kernel columns, c). */
+/* The weight of filter k at byte b of tap t, 0 where there is none. `w`: the group's. */
 static int8_t weight_at(const int8_conv *c, const int8_t *w, int64_t k, int64_t t, int64_t b) {
     const int64_t channel = b % c->padded, column = c->merges ? b / c->padded : t % c->kernel[1],
                   row = c->merges ? t : t / c->kernel[1];
     if (k >= c->k || channel >= c->c || column >= c->kernel[1]) return 0;
-    return w[((k * c->kernel[0] + row) * c->kernel[1] + column) * c->c + channel];
+    return w[k * c->w_filter + row * c->w_row + column * c->w_column + channel * c->w_channel];
 }
 
 static void pack_group(const int8_conv *c, const int8_t *w, int8_t *to) {
@@ -42,9 +42,13 @@ static void pack_group(const int8_conv *c, const int8_t *w, int8_t *to) {
     }
 }
 
-static int32_t sum_of(const int8_t *w, int64_t n) {
+/* Of the weights of filter k. */
+static int32_t sum_of(const int8_conv *c, const int8_t *w, int64_t k) {
     int32_t sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += w[i];
+    for (int64_t row = 0; row < c->kernel[0]; row++)
+        for (int64_t column = 0; column < c->kernel[1]; column++)
+            for (int64_t channel = 0; channel < c->c; channel++)
+                sum += w[k * c->w_filter + row * c->w_row + column * c->w_column + channel * c->w_channel];
     return sum;
 }
 
@@ -57,8 +61,8 @@ typedef struct packing {
 static void pack_task(void *ctx, uint64_t task, uint32_t worker) {
     const packing *p = ctx;
     const int8_conv *c = p->c;
-    const int64_t g = (int64_t)task, n = c->kernel[0] * c->kernel[1] * c->c;
-    const int8_t *w = (const int8_t *)p->a->inputs[1]->data + g * c->k * n;
+    const int64_t g = (int64_t)task;
+    const int8_t *w = (const int8_t *)p->a->inputs[1]->data + c->w_first + g * c->k * c->w_filter;
     const float *scale = (const float *)p->a->inputs[2]->data + g * c->k;
     const int32_t *bias =
         p->a->n_inputs > 3 && p->a->inputs[3] ? (const int32_t *)p->a->inputs[3]->data + g * c->k : NULL;
@@ -68,7 +72,7 @@ static void pack_task(void *ctx, uint64_t task, uint32_t worker) {
     pack_group(c, w, p->to.weights + g * group_bytes(c));
     for (int64_t k = 0; k < c->k_padded; k++) {
         const int there = k < c->k;
-        to_bias[k] = there ? (bias ? bias[k] : 0) - (int32_t)c->q.x_zero * sum_of(w + k * n, n) : 0;
+        to_bias[k] = there ? (bias ? bias[k] : 0) - (int32_t)c->q.x_zero * sum_of(c, w, k) : 0;
         to_scale[k] = there ? cvr_requant_multiplier(&c->q, scale[k]) : 0;
     }
 }

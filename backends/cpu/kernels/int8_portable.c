@@ -13,7 +13,8 @@ static void tile(const int8_tile *t, int32_t vectors) {
                 for (int64_t k = 0; k < width; k++)
                     acc[k] += x[0] * w[4 * k] + x[1] * w[4 * k + 1] + x[2] * w[4 * k + 2] + x[3] * w[4 * k + 3];
         }
-        for (int64_t k = 0; k < t->n; k++) t->y[i][k] = int8_requantise(acc[k], t->scale[k], t->zero);
+        if (t->sums) memcpy(t->sums[i], acc, (size_t)width * sizeof *acc);
+        for (int64_t k = 0; k < t->n && !t->sums; k++) t->y[i][k] = int8_requantise(acc[k], t->scale[k], t->zero);
     }
 }
 
@@ -27,4 +28,4 @@ static void depthwise(const int8_pixel *d) {
     }
 }
 
-const int8_micro cpu_int8_micro = {{4, 4, 4, 4}, tile, depthwise, NULL};
+const int8_micro cpu_int8_micro = {.rows = {4, 4, 4, 4}, .tile = tile, .depthwise = depthwise};

@@ -1,5 +1,5 @@
-/* quantize, dequantize, add_int8 and the pools of u8: loops over memory, each element as <cvr/plugin/ops/quant.h> has
- * it. The compiler makes vectors of them. */
+/* quantize, dequantize, requantize_int8, add_int8 and the pools of u8: loops over memory, each element as
+ * <cvr/plugin/ops/quant.h> has it. The compiler makes vectors of them. */
 #include "int8.h"
 
 /* ---- element by element ---- */
@@ -59,15 +59,35 @@ static int32_t dequantize_supports(const cvr_signature *sig, cvr_error *reason) 
     return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "only activations, u8 with one scale");
 }
 
+static void requantize_span(void *ctx, uint64_t task, uint32_t worker) {
+    const spans *s = ctx;
+    const cvr_requant q = *(const cvr_requant *)s->a->attrs;
+    const uint8_t *x = s->a->inputs[0]->data;
+    uint8_t *y = s->a->outputs[0]->data;
+    const int64_t end = end_of(s, task);
+    (void)worker;
+    CPU_INDEPENDENT
+    for (int64_t i = (int64_t)task * CPU_SPAN; i < end; i++) y[i] = cvr_requantize_one(&q, x[i]);
+}
+
+static int32_t requantize_run(const cvr_kernel_args *a, cvr_error *err) {
+    spans s = {a, cpu_numel(a->inputs[0])};
+    (void)err;
+    cpu_run(a->pool, cpu_spans(s.n), requantize_span, &s);
+    return CVR_OK;
+}
+
 static void add_span(void *ctx, uint64_t task, uint32_t worker) {
     const spans *s = ctx;
     const cvr_add_int8 k = cvr_add_int8_of(s->a->attrs);
     const uint8_t *a = s->a->inputs[0]->data, *b = s->a->inputs[1]->data;
     uint8_t *y = s->a->outputs[0]->data;
     const int64_t end = end_of(s, task);
+    int64_t first = (int64_t)task * CPU_SPAN;
     (void)worker;
+    if (cpu_int8_micro.add) first += cpu_int8_micro.add(&k, a + first, b + first, y + first, end - first);
     CPU_INDEPENDENT
-    for (int64_t i = (int64_t)task * CPU_SPAN; i < end; i++) y[i] = cvr_add_int8_one(&k, a[i], b[i]);
+    for (int64_t i = first; i < end; i++) y[i] = cvr_add_int8_one(&k, a[i], b[i]);
 }
 
 static int32_t add_run(const cvr_kernel_args *a, cvr_error *err) {
@@ -196,6 +216,7 @@ static int32_t max_run(const cvr_kernel_args *a, cvr_error *err) {
 static const cpu_kernel kernels[] = {
     {"quantize", quantize_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
     {"dequantize", dequantize_run, NULL, dequantize_supports, 0, CPU_KERNEL_FLAGS, NULL},
+    {"requantize_int8", requantize_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, NULL},
     {"add_int8", add_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, NULL},
     {"max_pool2d_int8", max_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
     {"avg_pool2d_int8", avg_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},

@@ -28,6 +28,11 @@ INT8_INLINE void tile_run(const int8_tile *t, int m, int vectors) {
             }
         }
     }
+    if (t->sums) {
+#pragma GCC unroll 12
+        for (int i = 0; i < m; i++) zmm_store_sums(t->sums[i], acc[i], vectors);
+        return;
+    }
     const __m512 high = _mm512_set1_ps((float)(255 - t->zero));
     const __m512i zero = _mm512_set1_epi16((short)t->zero);
     const __mmask64 mask = t->n >= INT8_PANEL ? ~(__mmask64)0 : ((__mmask64)1 << t->n) - 1;
@@ -69,4 +74,5 @@ static void tile(const int8_tile *t, int32_t vectors) {
     tile_of[vectors - 1][t->m - 1](t);
 }
 
-const int8_micro cpu_int8_micro = {{12, 12, 8, 6}, tile, zmm_depthwise, NULL};
+const int8_micro cpu_int8_micro = {
+    .rows = {12, 12, 8, 6}, .even = 1, .tile = tile, .depthwise = zmm_depthwise, .add = zmm_add};

@@ -13,6 +13,10 @@ INT8_INLINE __m512i zmm_requantise(__m512i acc, __m512 scale, __m512 low, __m512
     return _mm512_add_epi32(_mm512_cvtps_epi32(v), zero);
 }
 
+INT8_INLINE void zmm_store_sums(int32_t *y, const __m512i *acc, int vectors) {
+    for (int v = 0; v < vectors; v++) _mm512_storeu_si512(y + v * INT8_LANES, acc[v]);
+}
+
 /* The sums of one pixel as u8, of up to 64 filters. What lies below the range is cut by the packs, which saturate;
  * above it by the minimum, since a conversion to whole numbers that overflows does not. */
 INT8_INLINE void zmm_store_row(uint8_t *y, const __m512i *acc, const __m512 *scale, __m512 high, __m512i zero,
@@ -31,6 +35,26 @@ INT8_INLINE void zmm_store_row(uint8_t *y, const __m512i *acc, const __m512 *sca
         _mm512_storeu_si512(y, bytes);
     else
         _mm512_mask_storeu_epi8(y, mask, bytes);
+}
+
+/* 16 sums of two u8 (cvr_add_int8_one), below the range and NaN left for the packs to cut. */
+INT8_INLINE __m512i zmm_sum(const cvr_add_int8 *k, const uint8_t *a, const uint8_t *b) {
+    const __m512 x = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)a))),
+                 z = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)b)));
+    const __m512 v =
+        _mm512_fmadd_ps(x, _mm512_set1_ps(k->a), _mm512_fmadd_ps(z, _mm512_set1_ps(k->b), _mm512_set1_ps(k->fixed)));
+    return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_set1_ps(255), v));
+}
+
+static int64_t zmm_add(const cvr_add_int8 *k, const uint8_t *a, const uint8_t *b, uint8_t *y, int64_t n) {
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    int64_t i = 0;
+    for (; i + 64 <= n; i += 64) {
+        const __m512i lo = _mm512_packs_epi32(zmm_sum(k, a + i, b + i), zmm_sum(k, a + i + 16, b + i + 16)),
+                      hi = _mm512_packs_epi32(zmm_sum(k, a + i + 32, b + i + 32), zmm_sum(k, a + i + 48, b + i + 48));
+        _mm512_storeu_si512(y + i, _mm512_permutexvar_epi32(order, _mm512_packus_epi16(lo, hi)));
+    }
+    return i;
 }
 
 /*

@@ -91,8 +91,11 @@ extern const cpu_kernel_table cpu_detect_sim_ota_kernels;
 extern const cpu_kernel_table cpu_detect_top_k_kernels;
 extern const cpu_kernel_table cpu_optim_norms_kernels;
 extern const cpu_kernel_table cpu_optim_running_kernels;
+extern const cpu_kernel_table cpu_int8_attention_kernels;
 extern const cpu_kernel_table cpu_int8_conv_kernels;
+extern const cpu_kernel_table cpu_int8_resize_kernels;
 extern const cpu_kernel_table cpu_int8_simple_kernels;
+extern const cpu_kernel_table cpu_int8_transpose_kernels;
 extern const cpu_kernel_table cpu_peak_kernels;
 extern const cpu_kernel_table cpu_peak_bf16_kernels;
 

@@ -285,6 +285,10 @@ PARAMS(depthwise_params) {
 #define INT8_LARGEST 4u
 #define INT8_MEAN 5u
 #define INT8_MEAN_ADAPTIVE 6u
+#define INT8_TRANSPOSED 7u /* convolutions */
+#define INT8_RESIZED 8u
+#define INT8_REQUANTIZE 9u
+#define INT8_ATTENTION 10u /* x: q, b: k, bias: v; rows queries, columns keys, depth features of a head */
 
 PARAMS(int8_params) {
     u64 x, b, scale, bias, y; /* b: weights i8, or what is added; scale, bias: of each channel that is made, 0: none */
@@ -293,7 +297,9 @@ PARAMS(int8_params) {
     u32 kernel[2], stride[2], padding[2], dilation[2];
     i32 x_zero, y_zero, lowest;
     f32 x_scale, y_scale, factor_x, factor_b, offset; /* the last three: of sums */
-    u32 divisor, counts_padding, row, unused;         /* row: elements with one scale */
+    u32 divisor, counts_padding, row, scales;         /* row: elements with one scale; scales: how many there are */
+    f32 step[2];                                      /* of resizing */
+    u32 mode, unused;                                 /* RESIZE_* */
 };
 
 #endif

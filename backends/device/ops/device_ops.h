@@ -9,6 +9,7 @@
 #include <cvr/plugin/device.h>
 #include <cvr/plugin/ops/conv.h>
 #include <cvr/plugin/ops/elementwise.h>
+#include <cvr/plugin/ops/resize.h>
 #include <cvr/plugin/plugin.h>
 
 #include "../kernels/detect_params.h"
@@ -49,6 +50,9 @@ extern const cvr_code device_code_elementwise, device_code_columns, device_code_
     device_code_row_counts, device_code_row_loss, device_code_box_loss, device_code_hard_rows, device_code_overlap,
     device_code_lovasz, device_code_hard_targets, device_code_yolo, device_code_yolo_loss, device_code_roi,
     device_code_int8, device_code_guard;
+
+/* RESIZE_* of an upsample: pictures.c */
+uint32_t device_resize_mode(const cvr_upsample_attrs *attrs);
 
 /* ---- what `supports` says ---- */
 

@@ -30,7 +30,8 @@ static int32_t record_dequantize(const cvr_kernel_args *a, const cvr_recorder *r
     p.scale = device_at(a, 1);
     p.x_scale = (float)attrs->scale;
     p.x_zero = (int32_t)attrs->zero;
-    p.row = q->rank && q->shape[0] ? p.count / (uint32_t)q->shape[0] : 1;
+    p.scales = p.scale ? (uint32_t)a->inputs[1]->shape[0] : 1;
+    p.row = attrs->axis || !p.scales ? 1 : p.count / p.scales;
     return run(&p, INT8_DEQUANTIZE, q->dtype, r, err);
 }
 
@@ -39,6 +40,12 @@ static void set_scales(int8_params *p, const cvr_requant *q) {
     p->y_scale = (float)q->y_scale;
     p->x_zero = (int32_t)q->x_zero;
     p->y_zero = (int32_t)q->y_zero;
+}
+
+static int32_t record_requantize(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
+    int8_params p = elements_of(a);
+    set_scales(&p, (const cvr_requant *)a->attrs);
+    return run(&p, INT8_REQUANTIZE, CVR_U8, r, err);
 }
 
 /* Of pictures; the windows are still to be set. */
@@ -83,6 +90,26 @@ static int32_t record_conv(const cvr_kernel_args *a, const cvr_recorder *r, cvr_
     return run(&p, INT8_PRODUCT, CVR_U8, r, err);
 }
 
+/* likewise, the weight (channels, made, rows, columns) */
+static int32_t record_transposed(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
+    const cvr_conv_transpose2d_int8_attrs *attrs = (const cvr_conv_transpose2d_int8_attrs *)a->attrs;
+    const cvr_conv2d_attrs *conv = &attrs->conv.conv;
+    int8_params p = pictures_of(a, &attrs->q);
+    set_window(&p, a->inputs[1]->shape + 2, conv->stride, conv->padding);
+    set_weights(&p, a);
+    for (int i = 0; i < 2; i++) p.dilation[i] = (uint32_t)conv->dilation[i];
+    return run(&p, INT8_TRANSPOSED, CVR_U8, r, err);
+}
+
+static int32_t record_resize(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
+    const cvr_upsample_int8_attrs *attrs = (const cvr_upsample_int8_attrs *)a->attrs;
+    int8_params p = pictures_of(a, &attrs->q);
+    p.mode = device_resize_mode(&attrs->upsample);
+    for (int i = 0; i < 2; i++)
+        p.step[i] = cvr_upsample_step(&attrs->upsample, i, a->inputs[0]->shape[2 + i], a->outputs[0]->shape[2 + i]);
+    return run(&p, INT8_RESIZED, CVR_U8, r, err);
+}
+
 /* Rows are pictures of one pixel. */
 static int32_t record_linear(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
     int8_params p = elements_of(a);
@@ -93,6 +120,23 @@ static int32_t record_linear(const cvr_kernel_args *a, const cvr_recorder *r, cv
     p.channels = p.depth = (uint32_t)a->inputs[1]->shape[1];
     p.made = p.filters = (uint32_t)a->inputs[1]->shape[0];
     return run(&p, INT8_PRODUCT, CVR_U8, r, err);
+}
+
+/* q, k, v */
+static int32_t record_attention(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
+    const cvr_attention_int8_attrs *attrs = (const cvr_attention_int8_attrs *)a->attrs;
+    const cvr_tensor *q = a->inputs[0];
+    int8_params p = elements_of(a);
+    set_scales(&p, &attrs->q);
+    p.b = device_at(a, 1);
+    p.bias = device_at(a, 2);
+    p.rows = (uint32_t)q->shape[1];
+    p.columns = (uint32_t)a->inputs[1]->shape[1];
+    p.channels = (uint32_t)q->shape[2];
+    p.depth = (uint32_t)(q->shape[2] / attrs->attention.num_heads);
+    p.factor_x = cvr_attention_int8_decay(&attrs->q, p.depth);
+    p.factor_b = (float)attrs->q.x_scale / (float)attrs->q.y_scale;
+    return run(&p, INT8_ATTENTION, CVR_U8, r, err);
 }
 
 static int32_t record_add(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
@@ -128,12 +172,17 @@ static int32_t record_adaptive(const cvr_kernel_args *a, const cvr_recorder *r, 
     return run(&p, INT8_MEAN_ADAPTIVE, CVR_U8, r, err);
 }
 
-const device_op device_int8_ops[] = {DEVICE_OP("quantize", record_quantize, .supports = device_supports_all_f32),
-                                     DEVICE_OP("dequantize", record_dequantize, .supports = device_supports_all_f32),
-                                     DEVICE_OP("conv2d_int8", record_conv, .supports = device_supports_all_f32),
-                                     DEVICE_OP("linear_int8", record_linear, .supports = device_supports_all_f32),
-                                     DEVICE_OP("add_int8", record_add),
-                                     DEVICE_OP("max_pool2d_int8", record_max),
-                                     DEVICE_OP("avg_pool2d_int8", record_mean),
-                                     DEVICE_OP("adaptive_avg_pool2d_int8", record_adaptive),
-                                     {.op = NULL}};
+const device_op device_int8_ops[] = {
+    DEVICE_OP("quantize", record_quantize, .supports = device_supports_all_f32),
+    DEVICE_OP("dequantize", record_dequantize, .supports = device_supports_all_f32),
+    DEVICE_OP("conv2d_int8", record_conv, .supports = device_supports_all_f32),
+    DEVICE_OP("conv_transpose2d_int8", record_transposed, .supports = device_supports_all_f32),
+    DEVICE_OP("scaled_dot_product_attention_int8", record_attention),
+    DEVICE_OP("requantize_int8", record_requantize),
+    DEVICE_OP("upsample_int8", record_resize),
+    DEVICE_OP("linear_int8", record_linear, .supports = device_supports_all_f32),
+    DEVICE_OP("add_int8", record_add),
+    DEVICE_OP("max_pool2d_int8", record_max),
+    DEVICE_OP("avg_pool2d_int8", record_mean),
+    DEVICE_OP("adaptive_avg_pool2d_int8", record_adaptive),
+    {.op = NULL}};

@@ -3,15 +3,13 @@
 
 #include <cvr/plugin/ops/image.h>
 #include <cvr/plugin/ops/peak.h>
-#include <cvr/plugin/ops/resize.h>
 #include <cvr/plugin/ops/shape.h>
 
 /* ---- resize ---- */
 
-/* step = (H-1)/(P-1) with align_corners, else 1/scale_factor where given, else H/P */
-static float step_of(const cvr_upsample_attrs *a, int axis, int64_t in, int64_t out) {
-    if (a->align_corners) return out > 1 ? (float)(in - 1) / (float)(out - 1) : 0.0f;
-    return a->scale_factor[axis] > 0 ? (float)(1.0 / a->scale_factor[axis]) : (float)in / (float)out;
+uint32_t device_resize_mode(const cvr_upsample_attrs *attrs) {
+    if (attrs->mode == CVR_UPSAMPLE_NEAREST) return RESIZE_NEAREST;
+    return attrs->align_corners ? RESIZE_CORNERS : RESIZE_BILINEAR;
 }
 
 static int32_t run_resize(const cvr_upsample_attrs *attrs, const cvr_tensor *small, const cvr_tensor *large,
@@ -20,10 +18,7 @@ static int32_t run_resize(const cvr_upsample_attrs *attrs, const cvr_tensor *sma
     const device_divisor channels = device_divisor_of((uint32_t)made->shape[1]);
     const device_divisor inner = device_divisor_of((uint32_t)made->shape[3]);
     const device_divisor outer = device_divisor_of((uint32_t)made->shape[2]);
-    const uint32_t mode = attrs->mode == CVR_UPSAMPLE_NEAREST ? RESIZE_NEAREST
-                          : attrs->align_corners              ? RESIZE_CORNERS
-                                                              : RESIZE_BILINEAR;
-    const uint32_t constants[] = {backward, made->dtype, mode};
+    const uint32_t constants[] = {backward, made->dtype, device_resize_mode(attrs)};
     const resize_params p = {.small = device_address(small->data),
                              .large = device_address(large->data),
                              .count = device_numel(made),
@@ -38,8 +33,8 @@ static int32_t run_resize(const cvr_upsample_attrs *attrs, const cvr_tensor *sma
                              .width = (uint32_t)small->shape[3],
                              .rows = (uint32_t)large->shape[2],
                              .columns = (uint32_t)large->shape[3],
-                             .step = {step_of(attrs, 0, small->shape[2], large->shape[2]),
-                                      step_of(attrs, 1, small->shape[3], large->shape[3])}};
+                             .step = {cvr_upsample_step(attrs, 0, small->shape[2], large->shape[2]),
+                                      cvr_upsample_step(attrs, 1, small->shape[3], large->shape[3])}};
     return DEVICE_LAUNCH(r, resize, &p, constants, device_groups_for(p.count), err);
 }
 

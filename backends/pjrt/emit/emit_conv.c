@@ -76,7 +76,7 @@ static hlo_value across_groups(hlo *h, hlo_value w, int64_t groups) {
 }
 
 /* x (N,H,W,C) from grad (N,P,Q,K) and weight (K,R,S,C/groups): the transpose of conv2d. */
-static hlo_value transposed(hlo *h, const cvr_conv2d_attrs *a, hlo_value grad, hlo_value weight, hlo_value result) {
+hlo_value windows_transposed(hlo *h, const cvr_conv2d_attrs *a, hlo_value grad, hlo_value weight, hlo_value result) {
     hlo_convolution c = plain(a);
     int64_t low[4] = {0}, high[4] = {0};
     c.axes = "[b, 0, 1, f]x[i, 0, 1, o]->[b, 0, 1, f]";
@@ -96,19 +96,22 @@ static hlo_value transposed(hlo *h, const cvr_conv2d_attrs *a, hlo_value grad, h
     for (int i = 1; i < 3; i++) c.result.shape[i] -= low[i] + high[i];
     weight = hlo_reverse(h, across_groups(h, weight, a->groups), 6);
     const hlo_value x = hlo_convolve(h, grad, weight, &c);
-    return hlo_pad(h, x, hlo_f32(h, 0), low, high, NULL);
+    const hlo_value none = result.dtype == CVR_I32 ? hlo_integer(h, CVR_I32, 0) : hlo_f32(h, 0);
+    return hlo_pad(h, x, none, low, high, NULL);
 }
 
 HLO_EMITTER(conv2d_backward_input) {
     const uint32_t dtype = type_of_products(h);
-    hlo_result(h, transposed(h, &HLO_ATTRS(cvr_conv2d_backward_input_attrs)->conv, as(h, hlo_input_raw(h, 0), dtype),
-                             as(h, hlo_input_raw(h, 1), dtype), f32_result(h->a->outputs[0])));
+    hlo_result(h, windows_transposed(h, &HLO_ATTRS(cvr_conv2d_backward_input_attrs)->conv,
+                                     as(h, hlo_input_raw(h, 0), dtype), as(h, hlo_input_raw(h, 1), dtype),
+                                     f32_result(h->a->outputs[0])));
 }
 
 HLO_EMITTER(conv_transpose2d) {
     const uint32_t dtype = type_of_products(h);
-    const hlo_value y = transposed(h, &HLO_ATTRS(cvr_conv_transpose2d_attrs)->conv, as(h, hlo_input_raw(h, 0), dtype),
-                                   as(h, hlo_input_raw(h, 1), dtype), f32_result(h->a->outputs[0]));
+    const hlo_value y =
+        windows_transposed(h, &HLO_ATTRS(cvr_conv_transpose2d_attrs)->conv, as(h, hlo_input_raw(h, 0), dtype),
+                           as(h, hlo_input_raw(h, 1), dtype), f32_result(h->a->outputs[0]));
     hlo_result(h, with_bias(h, y, 2));
 }
 

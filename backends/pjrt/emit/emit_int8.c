@@ -25,11 +25,18 @@ HLO_EMITTER(dequantize) {
     const cvr_dequantize_attrs *a = HLO_ATTRS(cvr_dequantize_attrs);
     const hlo_value q = hlo_convert(h, hlo_input_raw(h, 0), CVR_I32);
     const hlo_value x = hlo_convert(h, hlo_sub(h, q, hlo_integer(h, CVR_I32, a->zero)), CVR_F32);
-    hlo_result(h, hlo_mul(h, x, hlo_has(h, 1) ? hlo_along(h, hlo_input(h, 1), x, 0) : hlo_f32(h, a->scale)));
+    const uint32_t axis = a->axis ? x.rank - 1 : 0;
+    hlo_result(h, hlo_mul(h, x, hlo_has(h, 1) ? hlo_along(h, hlo_input(h, 1), x, axis) : hlo_f32(h, a->scale)));
 }
 
 static hlo_value without_zero(hlo *h, const cvr_requant *q) {
     return hlo_sub(h, hlo_convert(h, hlo_input_raw(h, 0), CVR_I32), hlo_integer(h, CVR_I32, q->x_zero));
+}
+
+HLO_EMITTER(requantize_int8) {
+    const cvr_requant *q = HLO_ATTRS(cvr_requant);
+    const hlo_value x = hlo_mul(h, hlo_convert(h, without_zero(h, q), CVR_F32), hlo_f32(h, q->x_scale));
+    hlo_result(h, rounded(h, hlo_div(h, x, hlo_f32(h, q->y_scale)), q->y_zero, 0, 255));
 }
 
 /* acc (..., K) with bias and the multipliers of each row of the weight, x, weight, weight_scale, [bias] */
@@ -50,10 +57,55 @@ HLO_EMITTER(conv2d_int8) {
     requantized(h, windows_convolve(h, &a->conv, x, weight, y), &a->q);
 }
 
+HLO_EMITTER(conv_transpose2d_int8) {
+    const cvr_conv_transpose2d_int8_attrs *a = HLO_ATTRS(cvr_conv_transpose2d_int8_attrs);
+    const hlo_value x = without_zero(h, &a->q), weight = hlo_convert(h, hlo_input_raw(h, 1), CVR_I32);
+    hlo_value y = hlo_like(h->a->outputs[0]);
+    y.dtype = CVR_I32;
+    requantized(h, windows_transposed(h, &a->conv.conv, x, weight, y), &a->q);
+}
+
 HLO_EMITTER(linear_int8) {
     const cvr_requant *q = HLO_ATTRS(cvr_requant);
     const hlo_value x = without_zero(h, q), weight = hlo_convert(h, hlo_input_raw(h, 1), CVR_I32);
     requantized(h, hlo_dot(h, x, weight, 0, x.rank - 1, 1), q);
+}
+
+/* (N,L,D) -> (N,heads,L,E) in i32, less the zero point */
+static hlo_value split_heads(hlo *h, uint32_t i, const cvr_attention_int8_attrs *a) {
+    const hlo_value x = hlo_sub(h, hlo_convert(h, hlo_input_raw(h, i), CVR_I32), hlo_integer(h, CVR_I32, a->q.x_zero));
+    const int64_t heads = a->attention.num_heads, shape[4] = {x.shape[0], x.shape[1], heads, x.shape[2] / heads};
+    static const uint32_t heads_first[4] = {0, 2, 1, 3};
+    return hlo_transpose(h, hlo_reshape(h, x, 4, shape), heads_first);
+}
+
+/* cvr_attention_int8_weight, as i32 */
+static hlo_value attention_weights(hlo *h, hlo_value below, float decay) {
+    static const double terms[4] = {-0.05337587743997574, 0.2395472228527069, -0.6930790543556213, 1};
+    static const int64_t powers = 11;
+    float halves[11];
+    for (int i = 0; i < 11; i++) halves[i] = 1.0f / (float)(1 << i);
+    const hlo_value all = hlo_mul(h, hlo_convert(h, below, CVR_F32), hlo_f32(h, (double)decay)), ten = hlo_f32(h, 10);
+    const hlo_value z = hlo_select(h, hlo_compare(h, "LT", all, ten), all, hlo_fill(h, all, 10));
+    const hlo_value n = hlo_convert(h, z, CVR_I32), f = hlo_sub(h, z, hlo_convert(h, n, CVR_F32));
+    hlo_value p = hlo_fill(h, f, 0.006909833289682865);
+    for (int i = 0; i < 4; i++) p = hlo_add(h, hlo_mul(h, f, p), hlo_f32(h, terms[i]));
+    p = hlo_mul(h, hlo_mul(h, p, hlo_f32(h, 255)), hlo_take(h, hlo_table_f32(h, halves, 1, &powers), n));
+    return hlo_convert(h, hlo_unary(h, "round_nearest_even", p), CVR_I32);
+}
+
+HLO_EMITTER(scaled_dot_product_attention_int8) {
+    const cvr_attention_int8_attrs *a = HLO_ATTRS(cvr_attention_int8_attrs);
+    const hlo_value q = split_heads(h, 0, a), k = split_heads(h, 1, a), v = split_heads(h, 2, a);
+    static const uint32_t heads_back[4] = {0, 2, 1, 3};
+    const float ratio = (float)a->q.x_scale / (float)a->q.y_scale;
+    const hlo_value s = hlo_dot(h, q, k, 2, 3, 3); /* (N,heads,L,S) */
+    const hlo_value most = hlo_expand(h, hlo_reduce(h, "maximum", s, 8), s, 8);
+    const hlo_value p = attention_weights(h, hlo_sub(h, most, s), cvr_attention_int8_decay(&a->q, q.shape[3]));
+    const hlo_value sum = hlo_dot(h, p, v, 2, 3, 2), all = hlo_convert(h, hlo_sum(h, p, 8), CVR_F32);
+    const hlo_value m = hlo_expand(h, hlo_div(h, hlo_fill(h, all, (double)ratio), all), sum, 8);
+    const hlo_value y = rounded(h, hlo_mul(h, hlo_convert(h, sum, CVR_F32), m), a->q.y_zero, 0, 255);
+    hlo_result(h, hlo_reshape_like(h, hlo_transpose(h, y, heads_back), hlo_like(h->a->outputs[0])));
 }
 
 /* a * b + c, rounded once: in f64, where the product of a byte and an f32 is exact */
@@ -121,6 +173,40 @@ HLO_EMITTER(avg_pool2d_int8) {
     free(n);
 }
 
+/* ---- upsample_int8 ---- */
+
+/* x (R, ...) -> (P, ...): for each p 2048 - t of row `low` and t of row `high`, whole numbers. */
+static hlo_value between_rows(hlo *h, const cvr_upsample_attrs *a, int axis, hlo_value x, int64_t to) {
+    int32_t *low = (int32_t *)calloc((size_t)to * 3, sizeof *low), *high = low + to, *t = high + to;
+    hlo_value y = x;
+    if (!low) {
+        hlo_fail(h, "out of memory");
+        return x;
+    }
+    for (int64_t p = 0; p < to; p++) {
+        const cvr_upsample_source s = cvr_upsample_source_of(a, axis, x.shape[0], to, p);
+        low[p] = (int32_t)s.low;
+        high[p] = (int32_t)s.high;
+        t[p] = cvr_upsample_int8_share(s.t);
+    }
+    y.shape[0] = to;
+    const hlo_value share = hlo_along(h, hlo_table_i32(h, t, 1, &to), y, 0), one = hlo_integer(h, CVR_I32, 2048);
+    const hlo_value first = hlo_mul(h, hlo_take(h, x, hlo_table_i32(h, low, 1, &to)), hlo_sub(h, one, share));
+    y = hlo_add(h, first, hlo_mul(h, hlo_take(h, x, hlo_table_i32(h, high, 1, &to)), share));
+    free(low);
+    return y;
+}
+
+HLO_EMITTER(upsample_int8) {
+    const cvr_upsample_attrs *a = &HLO_ATTRS(cvr_upsample_int8_attrs)->upsample;
+    static const uint32_t columns_first[4] = {2, 1, 0, 3}, rows_first[4] = {1, 0, 2, 3}, back[4] = {2, 0, 1, 3};
+    hlo_value x = hlo_transpose(h, hlo_convert(h, hlo_input_raw(h, 0), CVR_I32), columns_first); /* (W,H,N,C) */
+    x = hlo_transpose(h, between_rows(h, a, 1, x, a->size[1]), rows_first);                      /* (H,Q,N,C) */
+    x = hlo_transpose(h, between_rows(h, a, 0, x, a->size[0]), back);                            /* (N,P,Q,C) */
+    const hlo_value half = hlo_integer(h, CVR_I32, 1 << 21);
+    hlo_result(h, hlo_div(h, hlo_add(h, x, half), hlo_integer(h, CVR_I32, 1 << 22)));
+}
+
 /* A range of an axis after the other, since their lengths differ. */
 static hlo_value ranges(hlo *h, hlo_value x, uint32_t axis, int64_t to) {
     hlo_value all[CVR_MAX_IO];
@@ -154,6 +240,10 @@ HLO_EMITTER(adaptive_avg_pool2d_int8) {
 const hlo_op emit_int8_ops[] = {HLO_OP("quantize", quantize),
                                 HLO_OP("dequantize", dequantize),
                                 HLO_OP("conv2d_int8", conv2d_int8),
+                                HLO_OP("conv_transpose2d_int8", conv_transpose2d_int8),
+                                HLO_OP("scaled_dot_product_attention_int8", scaled_dot_product_attention_int8),
+                                HLO_OP("requantize_int8", requantize_int8),
+                                HLO_OP("upsample_int8", upsample_int8),
                                 HLO_OP("linear_int8", linear_int8),
                                 HLO_OP("add_int8", add_int8),
                                 HLO_OP("max_pool2d_int8", max_pool2d_int8),

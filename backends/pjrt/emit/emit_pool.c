@@ -220,25 +220,10 @@ HLO_EMITTER(adaptive_avg_pool2d_backward) {
 /* Coordinates in single precision, as PyTorch has them. */
 static void upsample_weights(const void *attrs, int axis, int64_t in, int64_t out, float *matrix) {
     const cvr_upsample_attrs *a = (const cvr_upsample_attrs *)attrs;
-    const float corner = out > 1 ? (float)(in - 1) / (float)(out - 1) : 0.0f;
-    const float ratio = a->scale_factor[axis] > 0 ? (float)(1.0 / a->scale_factor[axis]) : (float)in / (float)out;
-    const float step = a->align_corners ? corner : ratio;
     for (int64_t p = 0; p < out; p++) {
-        float *row = matrix + p * in;
-        if (in == out) {
-            row[p] = 1;
-            continue;
-        }
-        if (a->mode == CVR_UPSAMPLE_NEAREST) {
-            const int64_t at = out == 2 * in ? p / 2 : (int64_t)((float)p * step);
-            row[at < in ? at : in - 1] = 1;
-            continue;
-        }
-        const float u = a->align_corners ? (float)p * step : fmaxf(((float)p + 0.5f) * step - 0.5f, 0.0f);
-        const int64_t low = (int64_t)u < in - 1 ? (int64_t)u : in - 1, high = low + 1 < in ? low + 1 : in - 1;
-        const float t = fminf(u - (float)low, 1.0f);
-        row[low] += 1 - t;
-        row[high] += t;
+        const cvr_upsample_source s = cvr_upsample_source_of(a, axis, in, out, p);
+        matrix[p * in + s.low] += 1 - s.t;
+        matrix[p * in + s.high] += s.t;
     }
 }
 

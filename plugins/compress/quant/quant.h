@@ -30,10 +30,18 @@ const cvr_int8_trait *quant_trait(const cvr_rewriter *r, uint64_t i);
 /* The last of the bounds (CVR_INT8_CLAMP), and in training the batch norm of a layer, that follow node i, each the only
  * reader of what is before it; i itself where there are none. Its value is what is quantised. */
 uint64_t quant_tail(const cvr_rewriter *r, uint64_t i);
+/* Which bounds are between node i and its tail, as a number: equal for equal ones, 0 where there are none. */
+uint64_t quant_bounds(const cvr_rewriter *r, uint64_t i, uint64_t tail);
 /* Whether input k is an activation. */
 static inline int32_t quant_is_activation(const cvr_int8_trait *t, uint32_t k) {
     return (t->activations >> k & 1) && !((t->weight | t->bias) >> k & 1);
 }
+/* The axis of the weight whose indices are what the node makes: each has its scale. */
+static inline uint32_t quant_weight_axis(const cvr_int8_trait *t) {
+    return t->flags & CVR_INT8_TRANSPOSED ? 1 : 0;
+}
+/* The weight that node i reads, or CVR_NONE. */
+cvr_value quant_weight_of(const cvr_rewriter *r, uint64_t i);
 /* A parameter of node i, "weight_int8", in a scope where others may be called so. */
 void quant_param_name(const quant_names *names, uint64_t i, const char *what, char *name, size_t size);
 
@@ -112,6 +120,7 @@ int32_t quant_rewrite(const cvr_rewriter *r, const char *plan, cvr_error *err);
 typedef struct quant_value {
     char *key;
     uint64_t same;       /* the value whose scale it shares, itself where none */
+    uint64_t bounds;     /* that it is within (quant_bounds) */
     int32_t edge;        /* 1: made in f32 */
     int32_t seen;        /* batches */
     int32_t marked;      /* 1: an output of the probe that is being built */
@@ -131,6 +140,7 @@ typedef struct quant_site {
     uint64_t out;            /* its value */
     uint64_t in[2], n_in;    /* of a node with a weight: the values of its activations */
     int32_t int8;            /* 1: it runs on integers */
+    cvr_value weight_value;  /* of the network's graph: sites of one weight share its integers */
     char why[96];            /* why it does not */
     cvr_type weight, bias;   /* rank 0 where there is none */
     float *weights, *biases; /* as in memory */

@@ -69,6 +69,14 @@ static int is_on_integers(const collecting *w, cvr_value v) {
     return at != CVR_NO_NODE && w->site_of[at] != CVR_NO_NODE;
 }
 
+/* `made`: what the node makes of it */
+static const char *weight_reason(const cvr_type *weight, const cvr_type *made, uint32_t axis) {
+    const int64_t rows = weight->shape[axis], terms = rows ? cvr_numel(weight->rank, weight->shape) / rows : 0;
+    if (terms > CVR_INT8_MOST_TERMS) return "sums of more products than 32 bits hold";
+    if (axis && made->shape[1] != rows) return "transposed, in groups that would share scales";
+    return NULL;
+}
+
 /* Why the node stays in f32, or NULL. */
 static const char *reason(const collecting *w, uint64_t i, const cvr_node_view *n, const cvr_int8_trait *t,
                           const char *layer) {
@@ -86,15 +94,46 @@ static const char *reason(const collecting *w, uint64_t i, const cvr_node_view *
         if (n->inputs[k] == CVR_NONE) continue;
         const cvr_type *type = b->type(b, n->inputs[k]);
         if (type->dtype != CVR_F32) return "not in f32";
-        if ((bit & t->weight) && cvr_numel(type->rank - 1, &type->shape[1]) > CVR_INT8_MOST_TERMS)
-            return "sums of more products than 32 bits hold";
+        if (bit & t->weight) {
+            const char *why = weight_reason(type, b->type(b, n->outputs[0]), quant_weight_axis(t));
+            if (why) return why;
+        }
         if (!t->weight && (bit & t->activations) && !is_on_integers(w, n->inputs[k])) return "behind a layer in f32";
     }
     return NULL;
 }
 
-/* The values that it reads, which share its scale where it only moves elements. */
+static void share_scale(quant_job *job, uint64_t v, uint64_t with) {
+    const uint64_t a = quant_root(job, v), b = quant_root(job, with);
+    job->values[a > b ? a : b].same = a < b ? a : b;
+}
+
+/* What a node without bounds gives is within those that all it reads are within, if it only moves elements. */
+static uint64_t common_bounds(const quant_job *job, const uint64_t *in, uint32_t n) {
+    const uint64_t first = n ? job->values[in[0]].bounds : 0;
+    for (uint32_t k = 1; k < n; k++)
+        if (job->values[in[k]].bounds != first) return 0;
+    return first;
+}
+
+/*
+ * Values that a node which only moves elements reads share its scale, or one among themselves. But a value that is
+ * within bounds (relu) and one that is not have scales of their own, since a bound is what the scale's range leaves
+ * out; the node reads the former with another scale then.
+ */
+static void share_scales(quant_job *job, const quant_site *s, const uint64_t *in, uint32_t n) {
+    quant_value *out = &job->values[s->out];
+    if ((s->trait->flags & CVR_INT8_SAME) && !out->bounds) out->bounds = common_bounds(job, in, n);
+    for (uint32_t k = 0; k < n; k++) {
+        if ((s->trait->flags & CVR_INT8_SAME) && job->values[in[k]].bounds == out->bounds)
+            share_scale(job, in[k], s->out);
+        if (s->trait->flags & CVR_INT8_SHARED) share_scale(job, in[k], in[0]);
+    }
+}
+
 static int32_t add_inputs(collecting *w, quant_site *s, const cvr_node_view *n, cvr_error *err) {
+    uint64_t in[CVR_MAX_IO];
+    uint32_t count = 0;
     char key[QUANT_KEY];
     for (uint32_t k = 0; k < n->n_inputs; k++) {
         uint64_t v;
@@ -107,10 +146,9 @@ static int32_t add_inputs(collecting *w, quant_site *s, const cvr_node_view *n, 
             CVR_TRY(value_of(w->job, key, 1, &v, err));
         }
         if (s->n_in < 2) s->in[s->n_in++] = v;
-        if (!(s->trait->flags & CVR_INT8_SAME)) continue;
-        const uint64_t a = quant_root(w->job, v), b = quant_root(w->job, s->out);
-        w->job->values[a > b ? a : b].same = a < b ? a : b;
+        in[count++] = v;
     }
+    share_scales(w->job, s, in, count);
     return CVR_OK;
 }
 
@@ -128,6 +166,7 @@ static void name_parameters(const collecting *w, uint64_t i, const cvr_node_view
 static int32_t ask_for_weights(collecting *w, uint64_t i, const cvr_node_view *n, quant_site *s, cvr_error *err) {
     const cvr_builder *b = w->r->builder;
     name_parameters(w, i, n, s);
+    s->weight_value = quant_weight_of(w->r, i);
     for (uint32_t k = 0; k < n->n_inputs; k++) {
         const uint64_t bit = (uint64_t)1 << k;
         char name[64];
@@ -166,6 +205,7 @@ static int32_t add_site(collecting *w, uint64_t i, const cvr_int8_trait *t, cvr_
     s->int8 = 1;
     quant_node_key(&w->names, w->r, tail, value);
     CVR_TRY(value_of(job, value, 0, &s->out, err));
+    job->values[s->out].bounds = quant_bounds(w->r, i, tail);
     CVR_TRY(add_inputs(w, s, &n, err));
     if (t->weight) CVR_TRY(ask_for_weights(w, i, &n, s, err));
     w->site_of[tail] = job->n_sites - 1;

@@ -91,6 +91,30 @@ uint64_t quant_tail(const cvr_rewriter *r, uint64_t i) {
     }
 }
 
+uint64_t quant_bounds(const cvr_rewriter *r, uint64_t i, uint64_t tail) {
+    uint64_t all = 0;
+    cvr_node_view n;
+    r->node(r, i, &n);
+    while (i != tail) {
+        (void)r->uses(r, n.outputs[0], &i);
+        r->node(r, i, &n);
+        const cvr_int8_trait *t = cvr_op_trait(n.op, CVR_TRAIT_INT8);
+        if (!t || !(t->flags & CVR_INT8_CLAMP)) continue;
+        all = all * 31 + cvr_hash(n.op->name);
+        for (uint64_t k = 0; k < n.attrs_size; k++) all = all * 31 + ((const uint8_t *)n.attrs)[k];
+    }
+    return all;
+}
+
+cvr_value quant_weight_of(const cvr_rewriter *r, uint64_t i) {
+    cvr_node_view n;
+    r->node(r, i, &n);
+    const cvr_int8_trait *t = cvr_op_trait(n.op, CVR_TRAIT_INT8);
+    for (uint32_t k = 0; t && k < n.n_inputs; k++)
+        if (t->weight >> k & 1) return n.inputs[k];
+    return CVR_NONE;
+}
+
 void quant_param_name(const quant_names *names, uint64_t i, const char *what, char *name, size_t size) {
     if (names->repeat[i])
         (void)snprintf(name, size, "%s_%u", what, names->repeat[i] + 1);

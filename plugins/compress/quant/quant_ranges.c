@@ -77,11 +77,18 @@ static void note(quant_ranges *w, uint64_t group, const quant_entry *e) {
     if (!*least || strcmp(e->key, (*least)->key) < 0) *least = e;
 }
 
-/* Joins what a node that only moves elements reads to what it gives; or notes the entries of what nodes read. */
+/* A node that only moves elements may read a value with another scale than the value's own (quant_collect.c). */
+static int is_of_scale(const quant_entry *e, const quant_entry *node) {
+    return e->scale == node->scale && e->zero == node->zero;
+}
+
+/* Joins what shares a scale: of a node that only moves elements, what it reads and gives. Or notes the entries of what
+ * nodes read. */
 static void see_inputs(quant_ranges *w, uint64_t i, int joins) {
     cvr_node_view n;
     w->r->node(w->r, i, &n);
     const cvr_int8_trait *t = cvr_op_trait(n.op, CVR_TRAIT_INT8);
+    uint64_t first = i;
     for (uint32_t k = 0; k < n.n_inputs; k++) {
         uint64_t group;
         if (!quant_is_activation(t, k) || n.inputs[k] == CVR_NONE) continue;
@@ -89,8 +96,10 @@ static void see_inputs(quant_ranges *w, uint64_t i, int joins) {
         if (!e) continue;
         if (!joins)
             note(w, group, e);
-        else if (t->flags & CVR_INT8_SAME)
-            join(w, group, i);
+        else if ((t->flags & CVR_INT8_SAME) ? is_of_scale(e, w->chains.entry[i])
+                                            : (t->flags & CVR_INT8_SHARED) && first != i)
+            join(w, group, first);
+        if (t->flags & CVR_INT8_SHARED) first = group;
     }
 }
 

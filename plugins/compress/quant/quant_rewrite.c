@@ -14,13 +14,14 @@ typedef struct rewriting {
     quant_names names;
     quant_chains chains;
     cvr_value *edge;           /* by node: its output 0, quantised where integers begin; or CVR_NONE */
+    cvr_value (*weights)[2];   /* by node: its weight in i8 and the scales, or CVR_NONE */
     cvr_value input, input_dq; /* likewise of the network's input */
 } rewriting;
 
 /* x, as it comes back from integers */
 static int32_t emit_quantised(const rewriting *w, cvr_value x, const quant_entry *e, cvr_value *out, cvr_error *err) {
     const cvr_quantize_attrs to = {e->scale, e->zero, CVR_U8};
-    const cvr_dequantize_attrs from = {e->scale, e->zero};
+    const cvr_dequantize_attrs from = {e->scale, e->zero, 0};
     cvr_value q;
     CVR_TRY(cvr_emit(w->r->builder, "quantize", &to, sizeof to, &x, 1, &q, err));
     return cvr_emit(w->r->builder, "dequantize", &from, sizeof from, &q, 1, out, err);
@@ -60,23 +61,34 @@ static int32_t declare(const rewriting *w, uint64_t i, const char *what, uint32_
     return w->r->builder->param(w->r->builder, &decl, out, err);
 }
 
+/* The first node on integers that reads this weight: others share its integers. */
+static uint64_t owner_of(const rewriting *w, uint64_t i, cvr_value weight) {
+    for (uint64_t at = 0; at < i; at++)
+        if (w->chains.entry[at] && quant_weight_of(w->r, at) == weight) return at;
+    return i;
+}
+
 /* The weight in i8 and its scales, dequantized; `scale` gets the latter. */
-static int32_t emit_weight(const rewriting *w, uint64_t i, cvr_value weight, cvr_value *scale, cvr_value *out,
-                           cvr_error *err) {
+static int32_t emit_weight(const rewriting *w, uint64_t i, cvr_value weight, uint32_t axis, cvr_value *scale,
+                           cvr_value *out, cvr_error *err) {
     const cvr_type type = *w->r->builder->type(w->r->builder, weight);
-    const cvr_dequantize_attrs one = {1, 0};
-    cvr_value in[2];
-    CVR_TRY(declare(w, i, "weight_int8", CVR_I8, &type, type.rank, &in[0], err));
-    CVR_TRY(declare(w, i, "weight_scale", CVR_F32, &type, 1, &in[1], err));
+    const cvr_dequantize_attrs rows = {1, 0, axis};
+    cvr_type scales;
+    cvr_value *in = w->weights[owner_of(w, i, weight)];
+    cvr_type_set(&scales, CVR_F32, 1, &type.shape[axis]);
+    if (in[0] == CVR_NONE) {
+        CVR_TRY(declare(w, i, "weight_int8", CVR_I8, &type, type.rank, &in[0], err));
+        CVR_TRY(declare(w, i, "weight_scale", CVR_F32, &scales, 1, &in[1], err));
+    }
     *scale = in[1];
-    return cvr_emit(w->r->builder, "dequantize", &one, sizeof one, in, 2, out, err);
+    return cvr_emit(w->r->builder, "dequantize", &rows, sizeof rows, in, 2, out, err);
 }
 
 /* The bias in i32, whose scale is x's times the weight's. */
 static int32_t emit_bias(const rewriting *w, uint64_t i, double x_scale, cvr_value scale, cvr_value *out,
                          cvr_error *err) {
     const cvr_type type = *w->r->builder->type(w->r->builder, scale);
-    const cvr_dequantize_attrs one = {1, 0};
+    const cvr_dequantize_attrs one = {1, 0, 0};
     cvr_steps s = {.struct_size = sizeof s};
     cvr_elementwise_attrs attrs;
     cvr_value in[2];
@@ -85,6 +97,15 @@ static int32_t emit_bias(const rewriting *w, uint64_t i, double x_scale, cvr_val
     CVR_TRY(declare(w, i, "bias_int32", CVR_I32, &type, 1, &in[0], err));
     CVR_TRY(cvr_emit(w->r->builder, "elementwise", &attrs, sizeof attrs, &scale, 1, &in[1], err));
     return cvr_emit(w->r->builder, "dequantize", &one, sizeof one, in, 2, out, err);
+}
+
+/* An activation as the node reads it: one that only moves elements has it in its own scale. */
+static int32_t find_scaled(rewriting *w, uint64_t i, const cvr_int8_trait *t, cvr_value v, cvr_value *out,
+                           const quant_entry **e, cvr_error *err) {
+    const quant_entry *own = w->chains.entry[i];
+    CVR_TRY(find_activation(w, i, v, out, e, err));
+    if (!(t->flags & CVR_INT8_SAME) || ((*e)->scale == own->scale && (*e)->zero == own->zero)) return CVR_OK;
+    return emit_quantised(w, *out, own, out, err);
 }
 
 static int32_t gather_inputs(rewriting *w, uint64_t i, const cvr_node_view *n, cvr_value *in, uint32_t *count,
@@ -99,9 +120,9 @@ static int32_t gather_inputs(rewriting *w, uint64_t i, const cvr_node_view *n, c
         if (n->inputs[k] == CVR_NONE)
             in[k] = CVR_NONE;
         else if (bit & t->weight)
-            CVR_TRY(emit_weight(w, i, n->inputs[k], &scale, &in[k], err));
+            CVR_TRY(emit_weight(w, i, n->inputs[k], quant_weight_axis(t), &scale, &in[k], err));
         else if (bit & t->activations)
-            CVR_TRY(find_activation(w, i, n->inputs[k], &in[k], &x, err));
+            CVR_TRY(find_scaled(w, i, t, n->inputs[k], &in[k], &x, err));
         else
             in[k] = w->r->current(w->r, n->inputs[k]);
     }
@@ -153,7 +174,7 @@ static int32_t put_on_integers(rewriting *w, uint64_t i, cvr_error *err) {
 }
 
 static int32_t rewrite_all(rewriting *w, cvr_error *err) {
-    for (uint64_t i = 0; i < w->r->n_nodes; i++) w->edge[i] = CVR_NONE;
+    for (uint64_t i = 0; i < w->r->n_nodes; i++) w->edge[i] = w->weights[i][0] = w->weights[i][1] = CVR_NONE;
     for (uint64_t i = 0; i < w->r->n_nodes; i++) {
         if (w->chains.entry[i])
             CVR_TRY(put_on_integers(w, i, err));
@@ -172,10 +193,12 @@ int32_t quant_rewrite(const cvr_rewriter *r, const char *plan, cvr_error *err) {
     CVR_TRY_OUT(quant_names_open(&w.names, r, err));
     CVR_TRY_OUT(quant_chains_open(&w.chains, r, &w.plan, &w.names, err));
     w.edge = r->host->alloc(r->host, (r->n_nodes + 1) * sizeof *w.edge, 16);
-    status = w.edge ? rewrite_all(&w, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    w.weights = r->host->alloc(r->host, (r->n_nodes + 1) * sizeof *w.weights, 16);
+    status = w.edge && w.weights ? rewrite_all(&w, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
 out:
     quant_chains_close(&w.chains);
     r->host->free(r->host, w.edge);
+    r->host->free(r->host, w.weights);
     quant_names_close(&w.names);
     quant_plan_close(&w.plan);
     return status;

@@ -12,6 +12,7 @@
 #include <cvr/plugin/ops/arith.h>
 #include <cvr/plugin/ops/elementwise.h>
 #include <cvr/plugin/ops/quant.h>
+#include <cvr/plugin/ops/shape.h>
 
 #define MOST_PAIRS 31 /* of average_update */
 
@@ -138,7 +139,7 @@ static int32_t emit_averages(const training *w, cvr_error *err) {
 /* ---- weights ---- */
 
 /* The weight with a scale a row: its greatest by absolute value is 127. */
-static int32_t emit_weight(const training *w, cvr_value weight, cvr_value *out, cvr_error *err) {
+static int32_t emit_rows(const training *w, cvr_value weight, cvr_value *out, cvr_error *err) {
     const cvr_builder *b = w->r->builder;
     const cvr_fake_quantize_attrs i8 = {-127, 127};
     cvr_reduce_attrs rows = {.keepdim = 1};
@@ -156,6 +157,17 @@ static int32_t emit_weight(const training *w, cvr_value weight, cvr_value *out, 
     const cvr_type *was = b->type(b, weight);
     if (memcmp(was->order, b->type(b, *out)->order, sizeof was->order) == 0) return CVR_OK;
     return cvr_emit(b, "from_logical", was->order, sizeof was->order, out, 1, out, err);
+}
+
+/* Of a transposed convolution a row is an index along axis 1. */
+static int32_t emit_weight(const training *w, const cvr_int8_trait *t, cvr_value weight, cvr_value *out,
+                           cvr_error *err) {
+    const cvr_permute_attrs swap = {4, {1, 0, 2, 3}};
+    const cvr_builder *b = w->r->builder;
+    if (quant_weight_axis(t) == 0) return emit_rows(w, weight, out, err);
+    CVR_TRY(cvr_emit(b, "permute", &swap, sizeof swap, &weight, 1, out, err));
+    CVR_TRY(emit_rows(w, *out, out, err));
+    return cvr_emit(b, "permute", &swap, sizeof swap, out, 1, out, err);
 }
 
 /* ---- nodes ---- */
@@ -184,7 +196,7 @@ static int32_t put_node(const training *w, uint64_t i, cvr_error *err) {
         in[k] = n.inputs[k] == CVR_NONE ? CVR_NONE : w->r->current(w->r, n.inputs[k]);
         if (in[k] == CVR_NONE) continue;
         if (t->weight >> k & 1)
-            CVR_TRY(emit_weight(w, in[k], &in[k], err));
+            CVR_TRY(emit_weight(w, t, in[k], &in[k], err));
         else if (quant_is_activation(t, k))
             CVR_TRY(find_activation(w, n.inputs[k], &in[k], err));
     }
@@ -202,7 +214,23 @@ static int32_t put_node(const training *w, uint64_t i, cvr_error *err) {
     return CVR_OK;
 }
 
-/* The value at the end of a chain is rounded for all who read it; what only moves elements gives rounded ones. */
+/* Whether what node i reads has the scale of what it gives. */
+static int is_of_one_group(const training *w, uint64_t i) {
+    const uint64_t own = quant_ranges_group(&w->ranges, i);
+    cvr_node_view n;
+    w->r->node(w->r, i, &n);
+    const cvr_int8_trait *t = cvr_op_trait(n.op, CVR_TRAIT_INT8);
+    for (uint32_t k = 0; k < n.n_inputs; k++) {
+        uint64_t group;
+        if (!quant_is_activation(t, k) || n.inputs[k] == CVR_NONE) continue;
+        if (quant_ranges_of(&w->ranges, n.inputs[k], &group) && group != own) return 0;
+    }
+    return 1;
+}
+
+/* The value at the end of a chain is rounded for all who read it. What only moves elements gives rounded ones; an op
+ * that is another on integers may give something in between (bilinear upsampling), and one
+ * that reads values of several groups gives them all in its own scale. */
 static int32_t end_chain(const training *w, uint64_t tail, cvr_error *err) {
     const uint64_t head = w->ranges.chains.head[tail];
     cvr_node_view n, first;
@@ -210,7 +238,7 @@ static int32_t end_chain(const training *w, uint64_t tail, cvr_error *err) {
     w->r->node(w->r, tail, &n);
     w->r->node(w->r, head, &first);
     const cvr_int8_trait *t = cvr_op_trait(first.op, CVR_TRAIT_INT8);
-    if (t->flags & CVR_INT8_SAME) return CVR_OK;
+    if ((t->flags & CVR_INT8_SAME) && !t->op && is_of_one_group(w, head)) return CVR_OK;
     CVR_TRY(w->r->enter(w->r, tail, err));
     const cvr_value x = w->r->current(w->r, n.outputs[0]);
     CVR_TRY(emit_rounded(w, x, quant_ranges_group(&w->ranges, head), &rounded, err));

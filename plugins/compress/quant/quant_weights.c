@@ -3,6 +3,8 @@
  * rounding the weights adds on average: with m the mean of each input channel on the calibration pictures,
  *     bias[k] -= sum over c, taps of (dequantised weight - weight)[k,c,tap] * m[c]
  * (Nagel et al., Data-Free Quantization, 2019; with means that were seen).
+ *
+ * Nodes that read the same weight, a detector's head at several levels, share its integers, and each has its bias.
  */
 #include "quant.h"
 
@@ -10,48 +12,82 @@
 
 #define MOST_BIAS 1073741824.0 /* 2^30: what CVR_INT8_MOST_TERMS leaves room for */
 
-/* scale and integers of one row of n weights; the bias must fit, too. */
-static float quantise_row(const float *w, int64_t n, double bias, double x_scale, int8_t *q) {
+/* The weights of one row: `n`, `step` apart in memory. Of each input channel's there are `repeats` one after another,
+ * or where it is 0, channels alternate. */
+typedef struct weight_row {
+    const float *w;
+    int8_t *q;
+    int64_t n, step, repeats;
+} weight_row;
+
+static weight_row row_of(const quant_site *s, int8_t *q, int64_t k) {
+    const cvr_type *t = &s->weight;
+    const uint32_t axis = quant_weight_axis(s->trait);
+    const int64_t n = cvr_numel(t->rank, t->shape) / t->shape[axis];
+    if (axis == 0) return (weight_row){s->weights + k * n, q + k * n, n, 1, 0};
+    return (weight_row){s->weights + k, q + k, n, t->shape[1], n / t->shape[0]}; /* (C,R,S,O) in memory */
+}
+
+/* The first site on integers that has the weight of site s. */
+static const quant_site *owner_of(const quant_job *job, const quant_site *s) {
+    for (const quant_site *o = job->sites; o < s; o++)
+        if (o->int8 && o->weights && o->weight_value == s->weight_value) return o;
+    return s;
+}
+
+/* The largest bias of row k in units of its input's scale, of all sites with this weight. */
+static double most_bias(const quant_job *job, const quant_site *owner, int64_t k) {
+    double most = 0;
+    for (const quant_site *s = owner; s < job->sites + job->n_sites; s++) {
+        if (!s->int8 || !s->biases || s->weight_value != owner->weight_value) continue;
+        const double units = fabs((double)s->biases[k]) / job->values[s->in[0]].scale;
+        most = units > most ? units : most;
+    }
+    return most;
+}
+
+/* scale and integers of one row of weights, whose bias must fit, too: `bias` is in units of the input's scale. */
+static float quantise_row(const weight_row *r, double bias) {
     float most = 0;
-    for (int64_t i = 0; i < n; i++) most = fabsf(w[i]) > most ? fabsf(w[i]) : most;
+    for (int64_t i = 0; i < r->n; i++) most = fabsf(r->w[i * r->step]) > most ? fabsf(r->w[i * r->step]) : most;
     float scale = most > 1e-30f ? most / 127 : 1;
-    if (fabs(bias) / (x_scale * (double)scale) > MOST_BIAS)
-        scale = (float)(fabs(bias) / (x_scale * MOST_BIAS) * 1.0001);
-    for (int64_t i = 0; i < n; i++) {
-        const float v = rintf(w[i] / scale);
-        q[i] = (int8_t)(v < -127 ? -127 : v > 127 ? 127 : v);
+    if (bias / (double)scale > MOST_BIAS) scale = (float)(bias / MOST_BIAS * 1.0001);
+    for (int64_t i = 0; i < r->n; i++) {
+        const float v = rintf(r->w[i * r->step] / scale);
+        r->q[i * r->step] = (int8_t)(v < -127 ? -127 : v > 127 ? 127 : v);
     }
     return scale;
 }
 
-/* What the row's rounding adds to its results on average. Weights lie with the input channel innermost. */
-static double mean_error(const quant_site *s, const quant_value *x, const float *w, const int8_t *q, float scale,
-                         int64_t k, int64_t n) {
-    const int64_t depth = s->weight.shape[1], rows = s->weight.shape[0], groups = x->channels / (depth ? depth : 1),
-                  group = groups > 1 ? k / (rows / groups) : 0;
+/* What the row's rounding adds to its results on average. */
+static double mean_error(const quant_site *s, const quant_value *x, const weight_row *r, float scale, int64_t k) {
+    const uint32_t axis = quant_weight_axis(s->trait);
+    const int64_t depth = s->weight.shape[1 - axis], rows = s->weight.shape[axis],
+                  groups = x->channels / (depth ? depth : 1), group = groups > 1 ? k / (rows / groups) : 0;
     double sum = 0;
     if (x->n == 0 || x->channels != depth * (groups > 1 ? groups : 1) || rows % (groups > 1 ? groups : 1)) return 0;
-    for (int64_t i = 0; i < n; i++) {
-        const double error = (double)q[i] * (double)scale - (double)w[i];
-        sum += error * x->mean[group * depth + i % depth] / (double)x->n;
+    for (int64_t i = 0; i < r->n; i++) {
+        const double error = (double)r->q[i * r->step] * (double)scale - (double)r->w[i * r->step];
+        sum += error * x->mean[group * depth + (r->repeats ? i / r->repeats : i % depth)] / (double)x->n;
     }
     return sum;
 }
 
 static void quantise_site(const quant_job *job, const quant_site *s, int8_t *q, float *scales, int32_t *biases) {
     const quant_value *x = &job->values[s->in[0]];
-    const int64_t rows = s->weight.shape[0], n = cvr_numel(s->weight.rank - 1, &s->weight.shape[1]);
+    const int64_t rows = s->weight.shape[quant_weight_axis(s->trait)];
     for (int64_t k = 0; k < rows; k++) {
+        const weight_row r = row_of(s, q, k);
         double bias = s->biases ? (double)s->biases[k] : 0;
-        scales[k] = quantise_row(s->weights + k * n, n, bias, x->scale, q + k * n);
-        if (job->settings->bias_correction) bias -= mean_error(s, x, s->weights + k * n, q + k * n, scales[k], k, n);
+        scales[k] = quantise_row(&r, most_bias(job, owner_of(job, s), k));
+        if (job->settings->bias_correction) bias -= mean_error(s, x, &r, scales[k], k);
         const double whole = rint(bias / ((double)(float)x->scale * (double)scales[k]));
         biases[k] = (int32_t)(whole < -MOST_BIAS ? -MOST_BIAS : whole > MOST_BIAS ? MOST_BIAS : whole);
     }
 }
 
 static int32_t write_site(const quant_job *job, const quant_site *s, cvr_error *err) {
-    const int64_t rows = s->weight.shape[0], all = cvr_numel(s->weight.rank, s->weight.shape);
+    const int64_t rows = s->weight.shape[quant_weight_axis(s->trait)], all = cvr_numel(s->weight.rank, s->weight.shape);
     cvr_type weight = s->weight, scale, bias;
     weight.dtype = CVR_I8;
     cvr_type_set(&scale, CVR_F32, 1, &rows);
@@ -61,8 +97,9 @@ static int32_t write_site(const quant_job *job, const quant_site *s, cvr_error *
     int32_t *biases = quant_alloc(job, (uint64_t)rows * sizeof *biases, err);
     int32_t status = q && scales && biases ? CVR_OK : CVR_ERR_NOMEM;
     if (status == CVR_OK) quantise_site(job, s, q, scales, biases);
-    if (status == CVR_OK) status = job->c->tensor(job->c, s->weight_name, &weight, q, err);
-    if (status == CVR_OK) status = job->c->tensor(job->c, s->scale_name, &scale, scales, err);
+    const int owns = owner_of(job, s) == s;
+    if (status == CVR_OK && owns) status = job->c->tensor(job->c, s->weight_name, &weight, q, err);
+    if (status == CVR_OK && owns) status = job->c->tensor(job->c, s->scale_name, &scale, scales, err);
     if (status == CVR_OK && s->trait->bias) status = job->c->tensor(job->c, s->bias_name, &bias, biases, err);
     job->host->free(job->host, q);
     job->host->free(job->host, scales);

@@ -90,20 +90,20 @@ typedef struct cvr_counts_trait {
 
 /* ---- "cvr.trait.int8/1" ---- */
 
-/*
- * What the op becomes in a quantised network (ops/quant.h), where its activations are u8. `op` does the same on
+/* What the op becomes in a quantised network (ops/quant.h), where its activations are u8. `op` does the same on
  * integers: its attributes are a cvr_requant and behind it this op's own; its inputs are this op's, with the scales of
  * the weight's rows, f32 (O), behind the weight. It gives what this op's output 0 is, as u8; the op must not be used
- * for its other outputs. `op` NULL: this op itself takes u8.
- */
+ * for its other outputs. `op` NULL: this op itself takes u8. */
 #define CVR_TRAIT_INT8 "cvr.trait.int8/1"
-#define CVR_INT8_SAME 1u  /* moves or chooses elements: the output has the inputs' scale, which they share */
-#define CVR_INT8_CLAMP 2u /* a lower or upper bound: behind another op it is what quantising that one's output does */
+#define CVR_INT8_SAME 1u       /* moves or chooses elements: the output has the inputs' scale, which they share */
+#define CVR_INT8_CLAMP 2u      /* a lower or upper bound: behind another op, quantising that one's output does it */
+#define CVR_INT8_TRANSPOSED 4u /* the weight is (C, O, ...): its scales belong to its axis 1 */
+#define CVR_INT8_SHARED 8u     /* all activations share one scale, and the output has its own */
 typedef struct cvr_int8_trait {
     uint64_t struct_size;
     const char *op;
     uint64_t activations; /* bit i: input i is one */
-    uint64_t weight;      /* the bit of the weight, (O, ...), i8 with a scale a row; 0: none */
+    uint64_t weight;      /* the bit of the weight, (O, ...), i8 with a scale for each of O; 0: none */
     uint64_t bias;        /* the bit of the bias (O), i32; 0: none. It is the last input, behind the weight. */
     uint64_t flags;       /* CVR_INT8_* */
 } cvr_int8_trait;

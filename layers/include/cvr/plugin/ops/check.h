@@ -50,6 +50,20 @@ static inline int64_t cvr_window_count(int64_t in, const cvr_window *w) {
     return (room - 1) * w->stride >= in + w->padding ? room - 1 : room;
 }
 
+/*
+ * How many positions a transposed convolution gives: (in-1)*stride - 2*padding + dilation*(kernel-1) + output_padding
+ * + 1. 0 where that is no size, or where the numbers make no sense or overflow.
+ */
+static inline int64_t cvr_window_transposed(int64_t in, const cvr_window *w, int64_t output_padding) {
+    int64_t span, reach;
+    if (w->kernel < 1 || w->stride < 1 || w->padding < 0 || w->dilation < 1 || output_padding < 0) return 0;
+    if (w->padding > INT64_MAX / 8 || output_padding > INT64_MAX / 8) return 0;
+    if (__builtin_mul_overflow(in - 1, w->stride, &span) || span > INT64_MAX / 8) return 0;
+    if (__builtin_mul_overflow(w->kernel - 1, w->dilation, &reach) || reach > INT64_MAX / 8) return 0;
+    const int64_t size = span - 2 * w->padding + reach + output_padding + 1;
+    return size > 0 ? size : 0;
+}
+
 #ifdef __cplusplus
 }
 #endif

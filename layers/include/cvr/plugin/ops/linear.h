@@ -13,6 +13,7 @@
  *     dweight[o,i] = sum over ... of grad[...,o] * x[...,i]
  * linear_backward_bias    grad (...,O) -> dbias (O); no attributes
  *     dbias[o] = sum over ... of grad[...,o]
+ * linear_backward_weight_bias  x (...,I), grad (...,O) -> dweight (O,I), dbias (O): both of these; no attributes
  *
  * matmul                  a (...,M,K), b (...,K,N) -> (...,M,N); cvr_matmul_attrs
  *     y[...,m,n] = sum over k of a[...,m,k] * b[...,k,n]

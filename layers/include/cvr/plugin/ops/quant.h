@@ -6,7 +6,7 @@
  * quantize      x f32 -> q u8 or i8, the same shape; cvr_quantize_attrs
  *     q = clamp(rint(x / scale), lowest - zero, highest - zero) + zero, u8: 0..255, i8: -128..127; NaN becomes lowest
  * dequantize    q u8, i8 or i32, [scale f32 (rows)] -> x f32, the same shape; cvr_dequantize_attrs
- *     x = (q - zero) * s, s = attrs.scale, or where input 1 is given scale[row], row the index along axis 0
+ *     x = (q - zero) * s, s = attrs.scale, or where input 1 is given scale[row], row the index along attrs.axis
  *
  * fake_quantize            x f32, scale f32, zero f32 -> y f32 like x; cvr_fake_quantize_attrs
  *     y = rint(clamp(x / scale, lowest - zero, highest - zero)) * scale: x as it comes back from integers
@@ -22,10 +22,19 @@
  *     acc = bias[k] + sum of (x - x.zero) * weight over the window of conv2d
  *     y = clamp(rint(f32(acc) * m[k]), -y.zero, 255 - y.zero) + y.zero, m[k] = f32(f32(x.scale * weight_scale[k]) /
  *     y.scale)
+ * conv_transpose2d_int8  x u8 (N,C,H,W), weight i8 (C,K,R,S), weight_scale f32 (K), [bias i32 (K)] -> y u8 (N,K,P,Q);
+ *     likewise, the sum is conv_transpose2d's; groups is 1
  * linear_int8   x u8 (...,I), weight i8 (O,I), weight_scale f32 (O), [bias i32 (O)] -> y u8 (...,O); likewise
+ * scaled_dot_product_attention_int8  q (N,L,D), k, v (N,S,D) u8 of one scale and zero -> y u8 (N,L,D); for each head
+ *     s[l,j] = sum over e of (q[l,e] - zero) * (k[j,e] - zero), p[l,j] = rint(255 * exp(c * (s[l,j] - max of s[l]))),
+ *     c = x.scale^2 / sqrt(E); y = clamp(rint(f32(sum over j of p * (v - zero)) * f32(m / f32(sum of p)))) + y.zero,
+ *     m = f32(x.scale / y.scale). The largest p is 255 in every row; exp is cvr_attention_int8_weight's.
  * add_int8      a, b u8 of one shape -> y u8
  *     y = clamp(rint(fma(a, f32(a.scale / y.scale), fma(b, f32(b.scale / y.scale), fixed)))), as in cvr_add_int8_of
+ * requantize_int8           x u8 -> y u8 of another scale: quantize of dequantize, as in cvr_requantize_one
  * max_pool2d_int8           x u8 -> y u8, of the same scale and zero
+ * upsample_int8             x u8 (N,C,H,W) -> y u8 (N,C,P,Q), of the same scale and zero
+ *     nearest as upsample; bilinear in whole numbers, t in units of 1/2048, as in cvr_upsample_int8_one
  * avg_pool2d_int8           x u8 -> y u8
  * adaptive_avg_pool2d_int8  x u8 -> y u8
  *     y = clamp(rint(f32(sum of (x - x.zero)) * f32(f32(x.scale / y.scale) / n))) + y.zero, n elements of the window
@@ -33,8 +42,10 @@
 #ifndef CVR_PLUGIN_OPS_QUANT_H
 #define CVR_PLUGIN_OPS_QUANT_H
 
+#include "attention.h"
 #include "conv.h"
 #include "pool.h"
+#include "resize.h"
 #include <math.h>
 
 #ifdef __cplusplus
@@ -50,6 +61,7 @@ typedef struct cvr_quantize_attrs {
 typedef struct cvr_dequantize_attrs {
     double scale;
     int64_t zero;
+    int64_t axis; /* of q, that input 1 has scales for: 0, or 1 where q has 4 axes */
 } cvr_dequantize_attrs;
 
 /* The integers: 0 and 255 of u8, -127 and 127 of weights. */
@@ -72,6 +84,21 @@ typedef struct cvr_conv2d_int8_attrs {
     cvr_conv2d_attrs conv;
 } cvr_conv2d_int8_attrs;
 
+typedef struct cvr_conv_transpose2d_int8_attrs {
+    cvr_requant q;
+    cvr_conv_transpose2d_attrs conv;
+} cvr_conv_transpose2d_int8_attrs;
+
+typedef struct cvr_attention_int8_attrs {
+    cvr_requant q;
+    cvr_attention_attrs attention;
+} cvr_attention_int8_attrs;
+
+typedef struct cvr_upsample_int8_attrs {
+    cvr_requant q;
+    cvr_upsample_attrs upsample;
+} cvr_upsample_int8_attrs;
+
 typedef struct cvr_max_pool2d_int8_attrs {
     cvr_requant q;
     cvr_max_pool2d_attrs pool;
@@ -89,6 +116,10 @@ typedef struct cvr_adaptive_avg_pool2d_int8_attrs {
 
 /* Terms of a sum: products of u8 and i8, so that a bias of less than 2^30 still fits beside them into an i32. */
 #define CVR_INT8_MOST_TERMS 32768
+
+/* Features of a head, and keys, so that sums and their differences fit 32 bits. */
+#define CVR_ATTENTION_INT8_FEATURES 16384
+#define CVR_ATTENTION_INT8_KEYS 32768
 
 /* ---- the arithmetic, for kernels ---- */
 
@@ -113,6 +144,12 @@ static inline int32_t cvr_quantize_one(float x, float scale, int64_t zero, int64
     return (int32_t)rintf(v) + (int32_t)zero;
 }
 
+/* requantize_int8 */
+static inline uint8_t cvr_requantize_one(const cvr_requant *q, uint8_t x) {
+    const float real = (float)((int32_t)x - (int32_t)q->x_zero) * (float)q->x_scale;
+    return (uint8_t)cvr_quantize_one(real, (float)q->y_scale, q->y_zero, 0, 255);
+}
+
 /* add_int8: products of the two with ratios of scales, and one constant for all zero points. */
 typedef struct cvr_add_int8 {
     float a, b, fixed;
@@ -134,15 +171,49 @@ static inline uint8_t cvr_add_int8_one(const cvr_add_int8 *s, uint8_t a, uint8_t
     return (uint8_t)(int32_t)rintf(v);
 }
 
+/* Attention: by what power of 2 a weight shrinks for each 1 that its sum is below the largest. */
+static inline float cvr_attention_int8_decay(const cvr_requant *q, int64_t features) {
+    return (float)(q->x_scale * q->x_scale / sqrt((double)features) * 1.4426950408889634);
+}
+
+/* rint(255 * 2^-(below * decay)): 2^-n is exact, and 2^-f with 0 <= f < 1 a polynomial (to 2e-6) that is 1 for 0. */
+static inline uint8_t cvr_attention_int8_weight(int32_t below, float decay) {
+    const float all = (float)below * decay, z = all < 10 ? all : 10; /* 255 / 2^10 is 0 */
+    const int32_t n = (int32_t)z;
+    const float f = z - (float)n;
+    float p = f * 0.006909833289682865f + -0.05337587743997574f;
+    p = f * p + 0.2395472228527069f;
+    p = f * p + -0.6930790543556213f;
+    p = f * p + 1.0f;
+    return (uint8_t)(int32_t)rintf(p * 255.0f / (float)(1 << n));
+}
+
+/* upsample_int8: a share t of the way between two pixels, as a whole number of CVR_UPSAMPLE_INT8_ONE. */
+#define CVR_UPSAMPLE_INT8_ONE 2048
+
+static inline int32_t cvr_upsample_int8_share(float t) {
+    return (int32_t)rintf(t * CVR_UPSAMPLE_INT8_ONE);
+}
+
+/* Of four pixels, a b above c d; what is exactly between two integers becomes the larger one. */
+static inline uint8_t cvr_upsample_int8_one(const uint8_t x[4], int32_t down, int32_t right) {
+    const int32_t one = CVR_UPSAMPLE_INT8_ONE, above = x[0] * (one - right) + x[1] * right,
+                  below = x[2] * (one - right) + x[3] * right;
+    return (uint8_t)((above * (one - down) + below * down + (1 << 21)) >> 22);
+}
+
 #ifdef __cplusplus
 }
 #endif
 
 CVR_STATIC_ASSERT(sizeof(cvr_quantize_attrs) == 24, "cvr_quantize_attrs has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_dequantize_attrs) == 16, "cvr_dequantize_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_dequantize_attrs) == 24, "cvr_dequantize_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_fake_quantize_attrs) == 16, "cvr_fake_quantize_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_requant) == 48, "cvr_requant has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_conv2d_int8_attrs) == 104, "cvr_conv2d_int8_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_conv_transpose2d_int8_attrs) == 120, "cvr_conv_transpose2d_int8_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_attention_int8_attrs) == 56, "cvr_attention_int8_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_upsample_int8_attrs) == 96, "cvr_upsample_int8_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_max_pool2d_int8_attrs) == 120, "cvr_max_pool2d_int8_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_avg_pool2d_int8_attrs) == 120, "cvr_avg_pool2d_int8_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_adaptive_avg_pool2d_int8_attrs) == 64, "cvr_adaptive_avg_pool2d_int8_attrs has padding");

@@ -14,6 +14,7 @@
 #define CVR_PLUGIN_OPS_RESIZE_H
 
 #include <cvr/plugin/abi.h>
+#include <math.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -36,11 +37,45 @@ typedef struct cvr_upsample_backward_attrs {
     int64_t input_size[2];
 } cvr_upsample_backward_attrs;
 
+/* ---- the arithmetic, for kernels ---- */
+
+/* What an output coordinate takes of its axis: two source coordinates, and t, the weight of the second. */
+typedef struct cvr_upsample_source {
+    int64_t low, high;
+    float t;
+    uint32_t unused;
+} cvr_upsample_source;
+
+/* `step` above, of an axis of `in` elements that becomes one of `out` */
+static inline float cvr_upsample_step(const cvr_upsample_attrs *a, int axis, int64_t in, int64_t out) {
+    if (a->align_corners) return out > 1 ? (float)(in - 1) / (float)(out - 1) : 0.0f;
+    return a->scale_factor[axis] > 0 ? (float)(1.0 / a->scale_factor[axis]) : (float)in / (float)out;
+}
+
+/* Of output coordinate p. */
+static inline cvr_upsample_source cvr_upsample_source_of(const cvr_upsample_attrs *a, int axis, int64_t in, int64_t out,
+                                                         int64_t p) {
+    const float step = cvr_upsample_step(a, axis, in, out);
+    cvr_upsample_source s = {p, p, 0, 0};
+    if (in == out) return s;
+    if (a->mode == CVR_UPSAMPLE_NEAREST) {
+        s.low = out == 2 * in ? p / 2 : (int64_t)((float)p * step);
+        s.low = s.high = s.low < in - 1 ? s.low : in - 1;
+        return s;
+    }
+    const float u = a->align_corners ? (float)p * step : fmaxf(((float)p + 0.5f) * step - 0.5f, 0.0f);
+    s.low = (int64_t)u < in - 1 ? (int64_t)u : in - 1;
+    s.high = s.low + 1 < in ? s.low + 1 : in - 1;
+    s.t = fminf(u - (float)s.low, 1.0f);
+    return s;
+}
+
 #ifdef __cplusplus
 }
 #endif
 
 CVR_STATIC_ASSERT(sizeof(cvr_upsample_attrs) == 48, "cvr_upsample_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_upsample_source) == 24, "cvr_upsample_source has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_upsample_backward_attrs) == 64, "cvr_upsample_backward_attrs has padding");
 
 #endif
