@@ -86,6 +86,8 @@ if [ -n "$all" ]; then
   say "exported networks in ONNX Runtime"
   python3 tests/parity/onnx_export.py build/bin/cvrun || [ $? -eq 77 ]
   python3 tests/parity/onnx_int8.py build/bin/cvrun || [ $? -eq 77 ]
+  say "ImageNet's MobileNetV2 on integers"
+  python3 tests/parity/mobilenet_sqnr.py build/bin/cvrun "$wheels" || [ $? -eq 77 ]
 fi
 echo
 for list in build*/left_out.txt; do # no machine leaves out the same; some leave out nothing

@@ -39,6 +39,12 @@ static int32_t add_losses(step_losses *l, const net_program *p, double share, cv
     return CVR_OK;
 }
 
+/* Waits for all that is under way, also after a failure: pictures that go up are no longer read then. */
+static int32_t wait_for(net_program *p, int32_t status, cvr_error *err) {
+    const int32_t waited = cvr_program_wait(p->program, status == CVR_OK ? err : NULL);
+    return status == CVR_OK ? waited : status;
+}
+
 /* ---- parts of a batch ---- */
 
 /* Samples `first` to `first + n` of the batch. */
@@ -63,32 +69,53 @@ static int32_t cut(cvr_session *s, const cvr_batch_view *whole, int64_t first, i
     return CVR_OK;
 }
 
-static int32_t run_part(cvr_session *s, const cvr_batch *b, int64_t first, int64_t n, const net_scalars *at,
-                        cvr_error *err) {
-    const program_key key = {.purpose = PROGRAM_ACCUMULATE, .batch = n, .canvas = b->canvas};
+/* How many samples the part has that begins with sample `first`. */
+static int64_t part_size(const cvr_session *s, const cvr_batch *b, int64_t first) {
+    const int64_t size = s->set.train->batch / s->set.train->grad_accum, rest = b->view.n - first;
+    return rest < size ? rest : size;
+}
+
+static program_key part_key(const cvr_batch *b, int64_t n) {
+    return (program_key){.purpose = PROGRAM_ACCUMULATE, .batch = n, .canvas = b->canvas};
+}
+
+/* A part is under way, and will be waited for: the one behind it can go up meanwhile. */
+static int32_t begin_part(cvr_session *s, const cvr_batch *b, int64_t first, cvr_error *err) {
+    cvr_batch_view part;
+    if (first >= b->view.n) return CVR_OK;
+    const int64_t n = part_size(s, b, first);
+    const program_key key = part_key(b, n);
+    CVR_TRY(cut(s, &b->view, first, n, &part, err));
+    return network_begin_batch(&s->net, &key, &part, err);
+}
+
+static int32_t run_part(cvr_session *s, const cvr_batch *b, int64_t first, const net_scalars *at, cvr_error *err) {
+    const int64_t n = part_size(s, b, first);
+    const program_key key = part_key(b, n);
+    const double share = (double)n / (double)b->view.n;
     net_program *p;
     cvr_batch_view part;
-    const double share = (double)n / (double)b->view.n;
     net_scalars scalars = *at;
     scalars.loss_scale *= share;
     CVR_TRY(cut(s, &b->view, first, n, &part, err));
     CVR_TRY(network_program(&s->net, &key, &p, err));
+    if (first == 0) p->begun = NULL; /* by a step that failed: all parts have the same list of fields */
     CVR_TRY(net_program_run(p, &part, &scalars, err));
-    CVR_TRY(net_program_begin_losses(p, err));
-    CVR_TRY(cvr_program_wait(p->program, err));
+    int32_t status = begin_part(s, b, first + n, err);
+    if (status == CVR_OK) status = net_program_begin_losses(p, err);
+    CVR_TRY(wait_for(p, status, err));
     return add_losses(&s->losses, p, share, err);
 }
 
 /* Each part is a step of its own to what is random in the network. */
 static int32_t step_in_parts(cvr_session *s, const cvr_batch *b, const net_scalars *at, cvr_error *err) {
-    const int64_t parts = s->set.train->grad_accum, size = s->set.train->batch / parts;
+    const int64_t parts = s->set.train->grad_accum;
     const program_key apply = {.purpose = PROGRAM_APPLY};
     net_scalars part = *at;
     net_program *p;
-    for (int64_t first = 0; first < b->view.n; first += size, part.micro_step++) {
-        const int64_t rest = b->view.n - first, n = rest < size ? rest : size;
+    for (int64_t first = 0; first < b->view.n; first += part_size(s, b, first), part.micro_step++) {
         part.step = at->step * parts + part.micro_step;
-        CVR_TRY(run_part(s, b, first, n, &part, err));
+        CVR_TRY(run_part(s, b, first, &part, err));
     }
     s->vetoed = !isfinite(s->losses.total);
     s->overflowed = false;
@@ -116,9 +143,7 @@ static int32_t next_and_results(cvr_session *s, net_program *p, cvr_error *err) 
 /* What is left when the step has been started: one wait, for all that is read of it and for the upload of the next
  * batch, which is no longer read when this returns, also after a failure. */
 static int32_t end_step(cvr_session *s, net_program *p, cvr_error *err) {
-    const int32_t status = next_and_results(s, p, err);
-    const int32_t waited = cvr_program_wait(p->program, status == CVR_OK ? err : NULL);
-    CVR_TRY(status == CVR_OK ? waited : status);
+    CVR_TRY(wait_for(p, next_and_results(s, p, err), err));
     CVR_TRY(add_losses(&s->losses, p, 1, err));
     return loss_scale_look(s, p, err);
 }

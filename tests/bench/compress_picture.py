@@ -5,9 +5,11 @@ ResNet-8 (CIFAR) with 16 channels on Fashion-MNIST (Debian package dataset-fashi
 widths and trained further on a third of the pictures, each of these with 8-bit integers, and the narrowest taught by
 the network itself. Times
 are of 32 pictures, in turns, the least median of each. What is there is not made again; FOLDER/torch.json, which
-prune_against_torch.py writes, adds PyTorch's points.
+prune_against_torch.py writes, adds PyTorch's point.
 
-    tests/bench/compress_picture.py build/bin/cvrun FOLDER [SVG] [key=value of training ...]
+    tests/bench/compress_picture.py build/bin/cvrun FOLDER [SVG] [turns=3] [again] [key=value of training ...]
+
+`again` takes the times anew, such as where the machine has less else to do.
 """
 import json
 import math
@@ -48,7 +50,6 @@ warmup_epochs = 0.5
 """
 SHARES = ["0.7", "0.5", "0.3"]
 FURTHER = "data.limit=20000"  # of training after the first; validation has 10,000 pictures
-TURNS = 3
 
 
 class Work:
@@ -98,11 +99,11 @@ def make_all(w):
     w.make("taught, int8", "int8", "taught", "quantize", taught)
 
 
-def measure_all(w):
-    if all("ms" in p for p in w.points.values()):
+def measure_all(w, turns, again):
+    if not again and all("ms" in p for p in w.points.values()):
         return
     best = {}
-    for turn in range(TURNS):
+    for turn in range(turns):
         for name, p in w.points.items():
             b = json.loads(w.call("bench", p["run"], "--inference", "--json", "train.batch=32"))
             best[name] = min(best.get(name, math.inf), 1000 * b["step_seconds"])
@@ -118,10 +119,9 @@ def measure_all(w):
 
 # ---- the picture ----
 LOOKS = {"float": ("#222", "square"), "pruned": ("#1f77b4", "circle"), "int8": ("#d62728", "triangle"), "taught": ("#2ca02c", "diamond"),
-         "untrained": ("#1f77b4", "ring"), "torch": ("#9467bd", "cross")}
+         "torch": ("#9467bd", "cross")}
 WORDS = {"float": "as trained, f32", "pruned": "pruned and trained further", "int8": "the same with 8-bit integers",
-         "taught": "the narrowest, under the network itself", "untrained": "pruned, before it is trained further",
-         "torch": "the same by Torch-Pruning, in PyTorch"}
+         "taught": "the narrowest, under the network itself", "torch": "as trained, f32, in PyTorch"}
 
 
 def mark(kind, x, y):
@@ -135,29 +135,24 @@ def mark(kind, x, y):
         return f'<path d="M{x:.1f} {y - 7:.1f}l6 7l-6 7l-6-7z" {fill}/>'
     if shape == "cross":
         return f'<path d="M{x - 5:.1f} {y - 5:.1f}l10 10m0-10l-10 10" stroke="{colour}" stroke-width="2.5" fill="none"/>'
-    hollow = shape == "ring"
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{5 if hollow else 5.5}" ' + (f'fill="none" stroke="{colour}" stroke-width="2"/>' if hollow else fill + "/>")
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5.5" {fill}/>'
 
 
 def rows(w):
-    """(kind, name, ms, top1) of every mark."""
-    out = []
-    for name, p in w.points.items():
-        out.append((p["kind"], name, p["ms"], p["top1"]))
-        if "untrained" in p:
-            out.append(("untrained", name, p["ms"], p["untrained"]))
+    """(kind, name, ms, top1) of every mark: of networks whose training is over."""
+    out = [(p["kind"], name, p["ms"], p["top1"]) for name, p in w.points.items()]
     theirs = w.folder / "torch.json"
     if theirs.exists():
-        for name, p in json.loads(theirs.read_text()).items():
-            out.append(("torch", name, p["ms"], p["top1"]))
+        p = json.loads(theirs.read_text())["float"]
+        out.append(("torch", "float", p["ms"], p["top1"]))
     return out
 
 
 def draw(all_rows, title):
-    W, H, left, right, top, bottom = 760, 470, 64, 20, 40, 56
+    W, H, left, right, top, bottom = 1000, 470, 64, 310, 40, 56
     xs, ys = [r[2] for r in all_rows], [100 * r[3] for r in all_rows]
     low, high = math.log(min(xs) / 1.15), math.log(max(xs) * 1.25)
-    floor, roof = math.floor(min(ys) - 0.5), math.ceil(max(ys) + 0.3)
+    floor, roof = math.floor(2 * min(ys) - 0.6) / 2, math.ceil(2 * max(ys) + 0.6) / 2
     X = lambda ms: left + (math.log(ms) - low) / (high - low) * (W - left - right)
     Y = lambda v: top + (roof - v) / (roof - floor) * (H - top - bottom)
     s = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {W} {H}" width="{W}" height="{H}" font-family="sans-serif" font-size="13">',
@@ -181,8 +176,8 @@ def draw(all_rows, title):
             s.append(f'<text x="{X(ms):.1f}" y="{Y(100 * top1) + (-11 if above else 20):.1f}" text-anchor="middle" font-size="12" fill="{LOOKS[kind][0]}">{short}</text>')
     there = [k for k in WORDS if any(r[0] == k for r in all_rows)]
     for i, kind in enumerate(there):
-        y = H - bottom - 18 * (len(there) - i) + 2
-        s.append(mark(kind, W - right - 270, y) + f'<text x="{W - right - 256}" y="{y + 4:.1f}">{WORDS[kind]}</text>')
+        y = top + 14 + 22 * i
+        s.append(mark(kind, W - right + 20, y) + f'<text x="{W - right + 34}" y="{y + 4:.1f}">{WORDS[kind]}</text>')
     return "\n".join(s) + "\n</svg>\n"
 
 
@@ -190,10 +185,12 @@ def main():
     if len(sys.argv) < 3:
         sys.exit(__doc__)
     words = sys.argv[3:]
+    again, turns = "again" in words, int(next((v[6:] for v in words if v.startswith("turns=")), 3))
+    words = [v for v in words if v != "again" and not v.startswith("turns=")]
     svg = words.pop(0) if words and "=" not in words[0] else None
     w = Work(os.path.realpath(sys.argv[1]), pathlib.Path(sys.argv[2]), words)
     make_all(w)
-    measure_all(w)
+    measure_all(w, turns, again)
     print(f"{'':28} {'MMACs':>8} {'ms, 32':>8} {'top-1':>8} {'untrained':>10}")
     for name, p in w.points.items():
         macs = f"{p['macs'] / 1e6:8.2f}" if p["macs"] else " " * 8

@@ -107,7 +107,7 @@ def macs(net, one):
 def prune_to(net, share, one):
     """The least ratio of channels by which no more than this share of the MACs is left."""
     whole, low, high, best = macs(net, one), 0.0, 0.9, None
-    for _ in range(12):
+    for _ in range(7):
         ratio, narrow = (low + high) / 2, copy.deepcopy(net)
         tp.pruner.BasePruner(narrow, one, importance=tp.importance.GroupMagnitudeImportance(p=1), pruning_ratio=ratio, round_to=4,
                              ignored_layers=[narrow.fc]).step()
@@ -125,7 +125,7 @@ def widths(net):
 def main():
     folder = pathlib.Path(sys.argv[1])
     points = json.loads((folder / "points.json").read_text())
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # tracing is many small calls
     train, _ = pictures("train")
     x, y = pictures("t10k")
     net = ResNet8()
@@ -136,13 +136,14 @@ def main():
         narrow = prune_to(net, share, x[:1])
         statistics_anew(narrow, train[::len(train) // 2048][:2048])
         found[f"{share} of the MACs"] = narrow
+    torch.set_num_threads(2)
     out = {}
     print(f"{'':20} {'cvrun: MMACs':>13} {'ms, 32':>8} {'top-1':>8}   {'PyTorch: MMACs':>15} {'ms, 32':>8} {'top-1':>8}  widths")
     for name, n in found.items():
         ours = points.get(name, {})
         t = out[name] = {"macs": macs(n, x[:1]), "ms": milliseconds(n, x), "top1": top1(n, x, y)}
         known = f"{ours['macs'] / 1e6:13.2f} {ours['ms']:8.2f} {ours.get('untrained', ours['top1']):8.4f}" if "ms" in ours else " " * 31
-        print(f"{name:20} {known}   {t['macs'] / 1e6:15.2f} {t['ms']:8.2f} {t['top1']:8.4f}  {widths(n)}")
+        print(f"{name:20} {known}   {t['macs'] / 1e6:15.2f} {t['ms']:8.2f} {t['top1']:8.4f}  {widths(n)}", flush=True)
     (folder / "torch.json").write_text(json.dumps(out, indent=1) + "\n")
 
 

@@ -263,4 +263,27 @@ HLO_EMITTER(align_backward) {
     hlo_result(h, c[CARRIED + 1]);
 }
 
-const hlo_op emit_roi_ops[] = {HLO_OP("roi_align", align), HLO_OP("roi_align_backward", align_backward), {.op = NULL}};
+/* Rounds are counted in 32 bits: as many as samples that may lie on a map, along both axes. */
+#define MOST_SIDE 8192
+
+static int32_t sides_fit(const cvr_tensor *map, cvr_error *reason) {
+    if (map->shape[2] <= MOST_SIDE && map->shape[3] <= MOST_SIDE) return CVR_OK;
+    return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "a map of %lld x %lld pixels, whose sides may be %d",
+                    (long long)map->shape[2], (long long)map->shape[3], MOST_SIDE);
+}
+
+static int32_t align_supports(const cvr_signature *sig, cvr_error *reason) {
+    for (uint32_t i = 2; i < sig->n_inputs; i++) CVR_TRY(sides_fit(sig->inputs[i], reason));
+    return CVR_OK;
+}
+
+static int32_t align_backward_supports(const cvr_signature *sig, cvr_error *reason) {
+    return sides_fit(sig->outputs[0], reason);
+}
+
+const hlo_op emit_roi_ops[] = {
+    {.op = "roi_align", .payload = {sizeof(cvr_stablehlo_emit), align}, .supports = align_supports},
+    {.op = "roi_align_backward",
+     .payload = {sizeof(cvr_stablehlo_emit), align_backward},
+     .supports = align_backward_supports},
+    {.op = NULL}};
