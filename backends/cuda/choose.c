@@ -121,11 +121,9 @@ static int32_t time_all(trial *t, const library_opened *l, const library_offer *
     for (uint32_t i = 0; i < offer->n; i++) {
         double seconds;
         const int32_t status = trial_time(t, l, &offer->candidates[i], &seconds, err);
+        if (status != CVR_OK) say_unused(l, t->node, &offer->candidates[i], err->message);
         if (is_fatal(status)) return status;
-        if (status != CVR_OK) {
-            say_unused(l, t->node, &offer->candidates[i], err->message);
-            continue;
-        }
+        if (status != CVR_OK) continue;
         uint32_t at = (*n)++;
         for (; at > 0 && times[at - 1].seconds > seconds; at--) times[at] = times[at - 1];
         times[at] = (timing){seconds, i, 0};
@@ -150,7 +148,6 @@ static int32_t try_all(trial *t, const library_opened *l, const library_offer *o
             break;
         }
         const int32_t status = trial_compare(t, l, &offer->candidates[times[i].which], err);
-        if (is_fatal(status)) return status;
         if (status == CVR_OK) {
             char what[100];
             (void)snprintf(what, sizeof what, "takes %.3f ms, the device kernel %.3f ms", times[i].seconds * 1e3,
@@ -159,6 +156,7 @@ static int32_t try_all(trial *t, const library_opened *l, const library_offer *o
             *which = times[i].which;
         } else {
             say_unused(l, t->node, &offer->candidates[times[i].which], err->message);
+            if (is_fatal(status)) return status;
         }
     }
     return CVR_OK;

@@ -1,12 +1,12 @@
 /* Opening and closing. See cuda_device.h. */
 #include "cuda_device.h"
 
-int32_t cuda_enter(const cuda_device *d, cvr_error *err) {
+int32_t cuda_enter(cuda_device *d, cvr_error *err) {
     if (d->lost) {
         if (err) *err = d->why;
         return d->why.code;
     }
-    return cuda_check(d->cu->CtxSetCurrent(d->context), "cuCtxSetCurrent", err);
+    return cuda_result(d, d->cu->CtxSetCurrent(d->context), "cuCtxSetCurrent", err);
 }
 
 static int32_t open_all(cuda_device *d, int64_t index, cvr_error *err) {

@@ -63,7 +63,8 @@ typedef struct cuda_lane {
     cuda_note notes[CUDA_EVENTS];
     uint64_t issued, done; /* numbers */
     cuda_slot slots[CUDA_SLOTS];
-    uint32_t next_slot, reserved;
+    uint32_t next_slot;
+    uint32_t begun;   /* 1 between cuda_lane_begin() and cuda_lane_end(): the note of number issued + 1 is there */
     uint8_t *staging; /* page-locked; made when it is first needed */
 } cuda_lane;
 
@@ -99,7 +100,7 @@ int32_t cuda_device_open(cuda_device **out, const cvr_host *host, const cuda_dri
                          const cuda_keys *keys, cvr_error *err);
 void cuda_device_close(cuda_device *d);
 /* Makes the context current in the calling thread; the error that every call gives once the device is lost. */
-int32_t cuda_enter(const cuda_device *d, cvr_error *err);
+int32_t cuda_enter(cuda_device *d, cvr_error *err);
 /* CVR_OK for CUDA_SUCCESS. A result after which nothing works makes the device a lost one. */
 int32_t cuda_result(cuda_device *d, CUresult r, const char *call, cvr_error *err);
 
@@ -119,11 +120,11 @@ int32_t cuda_is_pinned(const cuda_device *d, const void *host, uint64_t bytes);
 
 int32_t cuda_lanes_open(cuda_device *d, cvr_error *err);
 void cuda_lanes_close(cuda_device *d);
-/* Before something is put on a lane's stream: there is an event for it, and it will come after that ticket. */
-int32_t cuda_lane_begin(cuda_device *d, uint32_t lane, uint64_t after, cvr_error *err);
-/* After it: its ticket. `last` NULL: `first` says what it is; else they are nodes. */
-int32_t cuda_lane_end(cuda_device *d, uint32_t lane, const char *first, const char *last, uint64_t *ticket,
-                      cvr_error *err);
+/* Before something is put on a lane's stream: there is an event for it, and it will come after that ticket. A call that
+ * puts it there may give the error of what came before, in the same list as well, so the note is made here. */
+int32_t cuda_lane_begin(cuda_device *d, uint32_t lane, cuda_note what, uint64_t after, cvr_error *err);
+/* After it: its ticket. */
+int32_t cuda_lane_end(cuda_device *d, uint32_t lane, uint64_t *ticket, cvr_error *err);
 /* Whether a ticket is done, without waiting. */
 int32_t cuda_is_done(cuda_device *d, uint64_t ticket);
 int32_t cuda_wait(cuda_device *d, uint64_t ticket, cvr_error *err);

@@ -71,6 +71,8 @@ int32_t cuda_driver_load(cuda_driver *d, cvr_error *err);
 
 /* "CUDA_ERROR_OUT_OF_MEMORY" */
 const char *cuda_result_name(CUresult r);
+/* What to do about it, or "" where there is nothing to say. */
+const char *cuda_remedy(CUresult r);
 /* CVR_OK, CVR_ERR_NOMEM, CVR_ERR_DEVICE where nothing works on the device any more, or CVR_ERR_UNSUPPORTED. */
 int32_t cuda_status(CUresult r);
 /* CVR_OK for CUDA_SUCCESS, else an error that names the call. */

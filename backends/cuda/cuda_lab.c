@@ -5,6 +5,8 @@
 #include "../host/host_recorder.h"
 #include "cuda_device.h"
 
+#define TRIED "a plan of a library that is tried (backend.cuda_libraries=no does without)"
+
 /* ---- memory ---- */
 
 static int32_t lab_alloc(void *ctx, uint64_t bytes, void **address, cvr_error *err) {
@@ -40,11 +42,11 @@ static int32_t timed(cuda_device *d, CUevent stamps[2], int32_t (*enqueue)(void 
     float ms = 0;
     for (int i = 0; i < 2; i++)
         CVR_TRY(cuda_result(d, d->cu->EventCreate(&stamps[i], CU_EVENT_DEFAULT), "cuEventCreate", err));
-    CVR_TRY(cuda_lane_begin(d, CUDA_MAIN, 0, err));
+    CVR_TRY(cuda_lane_begin(d, CUDA_MAIN, (cuda_note){.first = TRIED}, 0, err));
     CVR_TRY(cuda_result(d, d->cu->EventRecord(stamps[0], stream), "cuEventRecord", err));
     for (uint32_t i = 0; i < repeats; i++) CVR_TRY(enqueue(work, stream, err));
     CVR_TRY(cuda_result(d, d->cu->EventRecord(stamps[1], stream), "cuEventRecord", err));
-    CVR_TRY(cuda_lane_end(d, CUDA_MAIN, "a plan that is tried", NULL, &ticket, err));
+    CVR_TRY(cuda_lane_end(d, CUDA_MAIN, &ticket, err));
     CVR_TRY(cuda_wait(d, ticket, err));
     CVR_TRY(cuda_result(d, d->cu->EventElapsedTime(&ms, stamps[0], stamps[1]), "cuEventElapsedTime", err));
     *seconds = repeats ? 1e-3 * (double)ms / repeats : 0;

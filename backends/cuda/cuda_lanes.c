@@ -32,16 +32,26 @@ void cuda_lanes_close(cuda_device *d) {
 
 /* ---- a device that is lost ---- */
 
-/* What a lane has not done, in words: the driver does not tell which of it failed. */
-static void where(const cuda_lane *l, char *out, size_t size) {
-    const cuda_note *a = &l->notes[(l->done + 1) % CUDA_EVENTS], *b = &l->notes[l->issued % CUDA_EVENTS];
-    const char *first = a->first, *last = b->last ? b->last : b->first;
-    if (l->done == l->issued)
-        (void)snprintf(out, size, "nothing that was under way");
-    else if (strcmp(first, last) == 0)
-        (void)snprintf(out, size, "%.120s", first);
+/* What a lane has not done, in words: the driver does not tell which of it failed. Kernels fail rather than copies, so
+ * copies are named where no nodes are under way. 1: nodes are. */
+static int32_t where(const cuda_lane *l, char *out, size_t size) {
+    const cuda_note *first = NULL, *last = NULL;
+    int32_t nodes = 0;
+    for (uint64_t number = l->done + 1; number <= l->issued + l->begun; number++) {
+        const cuda_note *n = &l->notes[number % CUDA_EVENTS];
+        const int32_t is_nodes = n->last != NULL;
+        if (is_nodes < nodes) continue;
+        if (!first || is_nodes > nodes) first = n;
+        nodes = is_nodes;
+        last = n;
+    }
+    const char *from = first ? first->first : "nothing that was under way";
+    const char *to = !last ? from : last->last ? last->last : last->first;
+    if (strcmp(from, to) == 0)
+        (void)snprintf(out, size, "%.120s", from);
     else
-        (void)snprintf(out, size, "%.120s to %.120s", first, last);
+        (void)snprintf(out, size, "%.120s to %.120s", from, to);
+    return nodes;
 }
 
 /* The main lane is looked at where it has work, as it runs the kernels. */
@@ -50,11 +60,12 @@ int32_t cuda_result(cuda_device *d, CUresult r, const char *call, cvr_error *err
     if (cuda_status(r) != CVR_ERR_DEVICE) return cuda_check(r, call, err);
     if (!d->lost) {
         const cuda_lane *main = &d->lanes[CUDA_MAIN];
-        where(main->done < main->issued ? main : &d->lanes[CUDA_UPLOADS], at, sizeof at);
+        const int32_t nodes =
+            where(main->done < main->issued + main->begun ? main : &d->lanes[CUDA_UPLOADS], at, sizeof at);
         cvr_error_init(&d->why);
         (void)cvr_fail(&d->why, CVR_ERR_DEVICE, "cuda: %s: the device is lost (%s of %s), in %s%s", d->physical.name,
                        cuda_result_name(r), call, at,
-                       d->keys.replay == CUDA_REPLAY_EACH ? "" : "; backend.cuda_replay=each tells which node it was");
+                       nodes ? "; backend.cuda_replay=each tells which node it was" : "");
         d->lost = 1;
     }
     if (err) *err = d->why;
@@ -67,7 +78,7 @@ static CUevent event_of(const cuda_lane *l, uint64_t number) {
     return l->events[number % CUDA_EVENTS];
 }
 
-int32_t cuda_lane_begin(cuda_device *d, uint32_t lane, uint64_t after, cvr_error *err) {
+int32_t cuda_lane_begin(cuda_device *d, uint32_t lane, cuda_note what, uint64_t after, cvr_error *err) {
     cuda_lane *l = &d->lanes[lane];
     const cuda_lane *other = &d->lanes[after % CUDA_LANES];
     CVR_TRY(cuda_enter(d, err));
@@ -76,19 +87,19 @@ int32_t cuda_lane_begin(cuda_device *d, uint32_t lane, uint64_t after, cvr_error
                         (unsigned long long)after);
     if (l->issued + 1 - l->done > CUDA_EVENTS) /* its event is that of something older, which has to be done */
         CVR_TRY(cuda_wait(d, (l->issued + 1 - CUDA_EVENTS) * CUDA_LANES + lane, err));
+    l->notes[(l->issued + 1) % CUDA_EVENTS] = what;
+    l->begun = 1;
     if (after / CUDA_LANES <= other->done) return CVR_OK;
     return cuda_result(d, d->cu->StreamWaitEvent(l->stream, event_of(other, after / CUDA_LANES), 0),
                        "cuStreamWaitEvent", err);
 }
 
-int32_t cuda_lane_end(cuda_device *d, uint32_t lane, const char *first, const char *last, uint64_t *ticket,
-                      cvr_error *err) {
+int32_t cuda_lane_end(cuda_device *d, uint32_t lane, uint64_t *ticket, cvr_error *err) {
     cuda_lane *l = &d->lanes[lane];
-    const uint64_t number = ++l->issued;
-    l->notes[number % CUDA_EVENTS] = (cuda_note){first, last};
-    const CUresult r = d->cu->EventRecord(event_of(l, number), l->stream);
-    if (r != CUDA_SUCCESS && cuda_status(r) != CVR_ERR_DEVICE) l->issued--;
-    CVR_TRY(cuda_result(d, r, "cuEventRecord", err));
+    const uint64_t number = l->issued + 1;
+    CVR_TRY(cuda_result(d, d->cu->EventRecord(event_of(l, number), l->stream), "cuEventRecord", err));
+    l->issued = number;
+    l->begun = 0;
     *ticket = number * CUDA_LANES + lane;
     return CVR_OK;
 }

@@ -4,8 +4,6 @@
  */
 #include "cuda_device.h"
 
-#define SHARED_ALWAYS 49152u /* bytes of dynamic shared memory that an entry may have without being asked */
-
 typedef struct module {
     const cvr_code *code;
     CUmodule handle;
@@ -45,13 +43,26 @@ void cuda_modules_close(cuda_modules **of) {
     *of = NULL;
 }
 
+/* The fatbin's header was looked at: an image that is called invalid is one that an older driver cannot read. */
+static int32_t is_no_code(CUresult r) {
+    switch (r) {
+    case CUDA_ERROR_INVALID_IMAGE:
+    case CUDA_ERROR_NO_BINARY_FOR_GPU:
+    case CUDA_ERROR_INVALID_PTX:
+    case CUDA_ERROR_UNSUPPORTED_PTX_VERSION:
+    case CUDA_ERROR_JIT_COMPILER_NOT_FOUND:
+    case CUDA_ERROR_JIT_COMPILATION_DISABLED: return 1;
+    default: return 0;
+    }
+}
+
 static int32_t load_failed(cuda_device *d, CUresult r, const char *name, cvr_error *err) {
-    const int32_t no_code = r == CUDA_ERROR_NO_BINARY_FOR_GPU || r == CUDA_ERROR_UNSUPPORTED_PTX_VERSION ||
-                            r == CUDA_ERROR_INVALID_PTX || r == CUDA_ERROR_JIT_COMPILER_NOT_FOUND;
-    if (!no_code) return cuda_result(d, r, "cuModuleLoadData", err);
+    if (!is_no_code(r)) return cuda_result(d, r, "cuModuleLoadData", err);
     return cvr_fail(err, CVR_ERR_UNSUPPORTED,
-                    "cuda: kernel %.60s has no code that %s with a driver for %s can run (%s); a newer driver may help",
-                    name, d->physical.name, d->physical.driver, cuda_result_name(r));
+                    "cuda: kernel %.60s has no code that %s (sm_%u) with a driver for %s can run (%s): build with "
+                    "-DCVR_CUDA_ARCHS=%u, or install a driver for the CUDA toolkit that compiled it",
+                    name, d->physical.name, d->physical.info.arch, d->physical.driver, cuda_result_name(r),
+                    d->physical.info.arch);
 }
 
 static int32_t load_module(cuda_modules *m, const cvr_code *code, const char *name, CUmodule *out, cvr_error *err) {
@@ -94,8 +105,10 @@ static int32_t load_entry(cuda_modules *m, const cvr_code *code, const char *nam
     return read_argument(d, name, out, err);
 }
 
+/* Dynamic shared memory has to be asked for where it makes more than 48 kB with the entry's static one, which only the
+ * compiler knows: so it always is. */
 static int32_t allow_shared(cuda_modules *m, entry *e, uint32_t shared, cvr_error *err) {
-    if (shared <= SHARED_ALWAYS || shared <= e->shared) return CVR_OK;
+    if (shared <= e->shared) return CVR_OK;
     CVR_TRY(cuda_result(
         m->d,
         m->d->cu->FuncSetAttribute(e->function.handle, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, (int)shared),

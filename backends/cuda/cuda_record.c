@@ -118,6 +118,7 @@ void cuda_discard(cuda_device *d, void *recording) {
     cuda_recording *r = (cuda_recording *)recording;
     (void)d->cu->CtxSetCurrent(d->context);
     (void)cuda_is_done(d, r->last); /* so that no message names its nodes any more */
+    d->lanes[CUDA_MAIN].begun = 0;
     if (r->graph) (void)d->cu->GraphExecDestroy(r->graph);
     cuda_times_discard(r);
     d->host->free(d->host, r->commands);

@@ -50,6 +50,8 @@ void cuda_discard(cuda_device *d, void *recording);
 
 /* Puts a command on a stream. A failure names the node. */
 int32_t cuda_issue(const cuda_recording *r, const cuda_command *c, CUstream stream, cvr_error *err);
+/* The first and the last node, for a message. */
+cuda_note cuda_nodes(const cuda_recording *r);
 /* A replay that is measured, and waited for. */
 int32_t cuda_replay_timed(cuda_recording *r, uint64_t after, uint64_t *ticket, cvr_error *err);
 void cuda_times_discard(cuda_recording *r);

@@ -84,18 +84,22 @@ static int32_t capture(cuda_recording *r, cvr_error *err) {
 
 /* ---- replays ---- */
 
+cuda_note cuda_nodes(const cuda_recording *r) {
+    return (cuda_note){r->launches[0]->name, r->launches[r->n_launches - 1]->name};
+}
+
 static int32_t replay_graph(cuda_recording *r, uint64_t after, uint64_t *ticket, cvr_error *err) {
     cuda_device *d = r->d;
-    CVR_TRY(cuda_lane_begin(d, CUDA_MAIN, after, err));
+    CVR_TRY(cuda_lane_begin(d, CUDA_MAIN, cuda_nodes(r), after, err));
     CVR_TRY(cuda_result(d, d->cu->GraphLaunch(r->graph, d->lanes[CUDA_MAIN].stream), "cuGraphLaunch", err));
-    return cuda_lane_end(d, CUDA_MAIN, r->launches[0]->name, r->launches[r->n_launches - 1]->name, ticket, err);
+    return cuda_lane_end(d, CUDA_MAIN, ticket, err);
 }
 
 static int32_t replay_list(const cuda_recording *r, uint64_t after, uint64_t *ticket, cvr_error *err) {
     cuda_device *d = r->d;
-    CVR_TRY(cuda_lane_begin(d, CUDA_MAIN, after, err));
+    CVR_TRY(cuda_lane_begin(d, CUDA_MAIN, cuda_nodes(r), after, err));
     CVR_TRY(issue_all(r, d->lanes[CUDA_MAIN].stream, err));
-    return cuda_lane_end(d, CUDA_MAIN, r->launches[0]->name, r->launches[r->n_launches - 1]->name, ticket, err);
+    return cuda_lane_end(d, CUDA_MAIN, ticket, err);
 }
 
 /* Each command by itself, so that it is known which one fails. */
@@ -103,10 +107,10 @@ static int32_t replay_each(const cuda_recording *r, uint64_t after, uint64_t *ti
     cuda_device *d = r->d;
     CVR_TRY(cuda_wait(d, d->lanes[CUDA_MAIN].issued * CUDA_LANES + CUDA_MAIN, err)); /* what came before is innocent */
     for (uint64_t i = 0; i < r->n; i++) {
-        const char *name = r->launches[r->commands[i].launch]->name;
-        CVR_TRY(cuda_lane_begin(d, CUDA_MAIN, i ? 0 : after, err));
+        const cuda_note node = {.first = r->launches[r->commands[i].launch]->name};
+        CVR_TRY(cuda_lane_begin(d, CUDA_MAIN, node, i ? 0 : after, err));
         CVR_TRY(cuda_issue(r, &r->commands[i], d->lanes[CUDA_MAIN].stream, err));
-        CVR_TRY(cuda_lane_end(d, CUDA_MAIN, name, NULL, ticket, err));
+        CVR_TRY(cuda_lane_end(d, CUDA_MAIN, ticket, err));
         CVR_TRY(cuda_wait(d, *ticket, err));
     }
     return CVR_OK;

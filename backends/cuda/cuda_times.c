@@ -80,9 +80,9 @@ static int32_t tell_times(cuda_recording *r, cvr_error *err) {
 int32_t cuda_replay_timed(cuda_recording *r, uint64_t after, uint64_t *ticket, cvr_error *err) {
     cuda_device *d = r->d;
     CVR_TRY(make_stamps(r, err));
-    CVR_TRY(cuda_lane_begin(d, CUDA_MAIN, after, err));
+    CVR_TRY(cuda_lane_begin(d, CUDA_MAIN, cuda_nodes(r), after, err));
     CVR_TRY(issue_stamped(r, err));
-    CVR_TRY(cuda_lane_end(d, CUDA_MAIN, r->launches[0]->name, r->launches[r->n_launches - 1]->name, ticket, err));
+    CVR_TRY(cuda_lane_end(d, CUDA_MAIN, ticket, err));
     CVR_TRY(cuda_wait(d, *ticket, err));
     return tell_times(r, err);
 }

@@ -49,17 +49,17 @@ static int32_t take_slot(cuda_device *d, uint32_t lane, cuda_slot **out, cvr_err
 static int32_t put_up(cuda_device *d, void *to, const void *from, uint64_t bytes, uint64_t after, uint64_t *ticket,
                       cvr_error *err) {
     const CUstream stream = d->lanes[CUDA_UPLOADS].stream;
-    CVR_TRY(cuda_lane_begin(d, CUDA_UPLOADS, after, err));
+    CVR_TRY(cuda_lane_begin(d, CUDA_UPLOADS, (cuda_note){.first = "an upload"}, after, err));
     CVR_TRY(cuda_result(d, d->cu->MemcpyHtoDAsync(pointer(to), from, bytes, stream), "cuMemcpyHtoDAsync", err));
-    return cuda_lane_end(d, CUDA_UPLOADS, "an upload", NULL, ticket, err);
+    return cuda_lane_end(d, CUDA_UPLOADS, ticket, err);
 }
 
 static int32_t put_down(cuda_device *d, void *to, const void *from, uint64_t bytes, uint64_t after, uint64_t *ticket,
                         cvr_error *err) {
     const CUstream stream = d->lanes[CUDA_MAIN].stream;
-    CVR_TRY(cuda_lane_begin(d, CUDA_MAIN, after, err));
+    CVR_TRY(cuda_lane_begin(d, CUDA_MAIN, (cuda_note){.first = "a download"}, after, err));
     CVR_TRY(cuda_result(d, d->cu->MemcpyDtoHAsync(to, pointer(from), bytes, stream), "cuMemcpyDtoHAsync", err));
-    return cuda_lane_end(d, CUDA_MAIN, "a download", NULL, ticket, err);
+    return cuda_lane_end(d, CUDA_MAIN, ticket, err);
 }
 
 static uint64_t piece_of(const cvr_transfer *t, uint64_t done) {
@@ -110,8 +110,8 @@ int32_t cuda_copy(cuda_device *d, const cvr_transfer *t, uint64_t *ticket, cvr_e
     CVR_TRY(check_range(d, t->from, t->bytes, err));
     CVR_TRY(check_range(d, t->to, t->bytes, err));
     if (!t->bytes) return CVR_OK;
-    CVR_TRY(cuda_lane_begin(d, CUDA_MAIN, t->after, err));
+    CVR_TRY(cuda_lane_begin(d, CUDA_MAIN, (cuda_note){.first = "a copy"}, t->after, err));
     CVR_TRY(cuda_result(d, d->cu->MemcpyDtoDAsync(pointer(t->to), pointer(t->from), t->bytes, stream),
                         "cuMemcpyDtoDAsync", err));
-    return cuda_lane_end(d, CUDA_MAIN, "a copy", NULL, ticket, err);
+    return cuda_lane_end(d, CUDA_MAIN, ticket, err);
 }

@@ -7,6 +7,7 @@ expect 2 "backend cuda finds no device on this machine: cuda: the driver finds n
   env CUDA_STANDIN=devices=0 LD_LIBRARY_PATH="$BUILD_DIR/lib/cvrun-cuda" "$CVRUN" train "$recipes/fashion-mnist.ini" backend.name=cuda
 export LD_LIBRARY_PATH=$BUILD_DIR/lib/cvrun-cuda
 expect 2 "the driver is older than CUDA 12.4: it lacks cuFunc" env CUDA_STANDIN=version=11080 "$CVRUN" train "$recipes/fashion-mnist.ini" backend.name=cuda
+expect 2 "this libcuda.so.1 is the toolkit's stub and no driver: " env CUDA_STANDIN=version=0 "$CVRUN" train "$recipes/fashion-mnist.ini" backend.name=cuda
 train() { "$CVRUN" train "$@" >log.txt 2>&1 || { cat log.txt >&2; fail "train $*"; }; }
 own=backend.cuda_libraries=no # NVIDIA's libraries take a second to open, and do not take the stand-in for a driver
 losses() { cut -d, -f1-3 "runs/classify/$1/steps.csv"; }

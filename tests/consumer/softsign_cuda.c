@@ -46,9 +46,8 @@ static int32_t record(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error
 /* ---- backward: the plugin launches ---- */
 
 typedef struct driver {
-    PFN_cuModuleLoadData_v2000 load;
-    PFN_cuModuleGetFunction_v2000 get;
-    PFN_cuFuncLoad_v12040 prepare;
+    PFN_cuLibraryLoadData_v12000 load;
+    PFN_cuLibraryGetKernel_v12000 get;
     PFN_cuLaunchKernel_v4000 launch;
 } driver;
 
@@ -67,9 +66,8 @@ static int32_t open_driver(driver *d, cvr_error *err) {
     void *symbol = library ? dlsym(library, "cuGetProcAddress_v2") : NULL;
     if (!symbol) return cvr_fail(err, CVR_ERR_UNSUPPORTED, "acme.softsign: there is no driver of CUDA");
     memcpy(&look, &symbol, sizeof symbol);
-    CVR_TRY(find(look, "cuModuleLoadData", 2000, &d->load, err));
-    CVR_TRY(find(look, "cuModuleGetFunction", 2000, &d->get, err));
-    CVR_TRY(find(look, "cuFuncLoad", 12040, &d->prepare, err));
+    CVR_TRY(find(look, "cuLibraryLoadData", 12000, &d->load, err));
+    CVR_TRY(find(look, "cuLibraryGetKernel", 12000, &d->get, err));
     return find(look, "cuLaunchKernel", 4000, &d->launch, err);
 }
 
@@ -77,19 +75,21 @@ static int32_t check(CUresult r, const char *call, cvr_error *err) {
     return r == CUDA_SUCCESS ? CVR_OK : cvr_fail(err, CVR_ERR_UNSUPPORTED, "acme.softsign: %s gives %d", call, (int)r);
 }
 
-/* What is loaded is loaded in the first call, when nothing is captured yet. */
+/* Loaded in the first call, when nothing is captured yet. A module, as cuModuleLoadData loads one, would belong to the
+ * context, which goes when a run moves to another backend and is another one when it comes back. A library belongs to
+ * none, and its kernel is launched in whatever context the stream is of. */
 static int32_t entry(driver *d, CUfunction *out, cvr_error *err) {
     static driver opened;
-    static CUfunction function;
-    CUmodule module;
-    if (!function) {
+    static CUkernel kernel;
+    CUlibrary library;
+    if (!kernel) {
         CVR_TRY(open_driver(&opened, err));
-        CVR_TRY(check(opened.load(&module, device_code_softsign.bytes), "cuModuleLoadData", err));
-        CVR_TRY(check(opened.get(&function, module, "softsign"), "cuModuleGetFunction", err));
-        CVR_TRY(check(opened.prepare(function), "cuFuncLoad", err));
+        CVR_TRY(check(opened.load(&library, device_code_softsign.bytes, NULL, NULL, 0, NULL, NULL, 0),
+                      "cuLibraryLoadData", err));
+        CVR_TRY(check(opened.get(&kernel, library, "softsign"), "cuLibraryGetKernel", err));
     }
     *d = opened;
-    *out = function;
+    *out = (CUfunction)kernel; /* cuLaunchKernel takes either */
     return CVR_OK;
 }
 

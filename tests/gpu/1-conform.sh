@@ -9,7 +9,7 @@ draws=2 letters=$(echo {a..z})
 
 # At least one that can be used: the last line is one of them, or why there is none.
 devices() {
-  limited 20 "$CVRUN" plugins -v >plugins.txt || return
+  limited 100 "$CVRUN" plugins -v >plugins.txt || return # the driver starts slowly on a machine with many GPUs
   grep -E "^ *device +$backend/" plugins.txt | grep -E 'cannot be used: ' || true
   grep -E "^ *device +$backend/" plugins.txt | grep -vE 'cannot be used: ' && return
   grep -qE "^ *device +$backend/" plugins.txt || echo "this build has no backend $backend"
@@ -26,16 +26,20 @@ conform() {
   return $status
 }
 
+# sanitizer TOOL LIBRARIES: without NVIDIA's libraries, whose kernels are many and slow to watch, and once with them
 sanitizer() {
   local program
   program=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null) ||
     { echo 'compute-sanitizer is not installed'; return 77; }
-  limited 100 "$program" --tool "$1" --error-exitcode 9 "$CVRUN" conform --backend "$backend" --draws 1 --seconds 60 \
+  limited 100 "$program" --tool "$1" --error-exitcode 9 "$CVRUN" conform --backend "$backend" "backend.cuda_libraries=$2" --draws 1 --seconds 60 \
     --op 'softmax,max_pool2d_backward,permute,cross_entropy*,conv2d*,linear*,sgd_update,batch_norm2d*'
 }
 
 step devices devices
 [ -z "$failed" ] || finish # each of the others would say the same
 for letter in $letters; do step "conform-$letter" conform "$letter"; done
-[ "$backend" != cuda ] || for tool in memcheck racecheck; do step "$tool" sanitizer "$tool"; done
+if [ "$backend" = cuda ]; then
+  for tool in memcheck racecheck; do step "$tool" sanitizer "$tool" no; done
+  step memcheck-libraries sanitizer memcheck yes
+fi
 finish

@@ -7,8 +7,9 @@
 model=resnet50 batch=256 size=224 precisions='f16 bf16 tf32 f32'
 [ -z "$dry" ] || { model=resnet18_cifar batch=2 size=16 precisions='bf16 f32'; }
 python=${GPU_PYTHON:-$results/venv/bin/python}
+if [ -z "${GPU_PYTHON:-}" ] && [ ! -e "$python" ] && python3 -c 'import torch, torchvision' 2>/dev/null; then python=python3; fi
 
-# An environment of our own, unless $GPU_PYTHON names one that has PyTorch.
+# $GPU_PYTHON, or the machine's own where it has PyTorch, or an environment of our own.
 pytorch() {
   "$python" -c 'import torch, torchvision; print(torch.__version__)' 2>/dev/null && return
   [ -z "${GPU_PYTHON:-}" ] || { echo "$GPU_PYTHON has no PyTorch"; return 77; }

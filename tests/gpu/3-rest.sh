@@ -93,7 +93,7 @@ swaps() {
 }
 
 vulkan() {
-  limited 20 "$CVRUN" plugins -v >plugins.txt
+  limited 100 "$CVRUN" plugins -v >plugins.txt
   if ! grep -E '^ *device +vulkan/0 ' plugins.txt | grep -vq cannot; then
     echo 'no device for Vulkan'
     return 77

@@ -40,11 +40,19 @@ bool standin_in_registered(const void *host, size_t bytes);
 
 /* ---- functions (standin_modules.c) ---- */
 
+/* That of a module goes with it, or with the context; that of a library stays. */
 struct CUfunc_st {
+    CUfunction next;
+    const void *owner; /* the module, or the library; NULL: it is gone, and the function must not be used */
     const cvr_emu_entry *entry;
     bool loaded, launched; /* the second: also outside of a graph */
 };
 
+/* The context is gone, and all modules with it. */
+void standin_modules_end(void);
+/* cuLibraryLoadData, cuLibraryGetKernel: the backend does not call them, but others' plugins may. NULL: none of these.
+ */
+const void *standin_library_function(const char *name);
 size_t standin_argument(const struct CUfunc_st *f);
 /* Runs all groups. */
 CUresult standin_run(const struct CUfunc_st *f, const void *argument, uint64_t groups);

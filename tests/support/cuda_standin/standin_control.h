@@ -10,7 +10,7 @@
 
 typedef struct cuda_standin_control {
     uint64_t devices;        /* that there are; 1 */
-    uint64_t version;        /* of CUDA that the driver is of: 13000; it lacks what came later */
+    uint64_t version;        /* of CUDA that the driver is of: 13000; it lacks what came later. 0: it is a stub */
     uint64_t arch;           /* 90: compute capability 9.0 */
     uint64_t memory;         /* bytes of a device; 4 GiB */
     uint64_t fail_call;      /* the number of the call that fails; 0: none */

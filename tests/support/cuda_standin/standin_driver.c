@@ -166,7 +166,10 @@ static CUresult release(CUdevice device) {
     const CUresult r = standin_call("cuDevicePrimaryCtxRelease");
     (void)device;
     if (!context.retained) return CUDA_ERROR_INVALID_CONTEXT;
-    if (--context.retained == 0) lost = CUDA_SUCCESS;
+    if (--context.retained == 0) {
+        standin_modules_end();
+        lost = CUDA_SUCCESS;
+    }
     return r;
 }
 const PFN_cuDevicePrimaryCtxRelease_v11000 standin_DevicePrimaryCtxRelease = release;
@@ -185,11 +188,16 @@ __attribute__((visibility("default"))) CUresult cuGetProcAddress_v2(const char *
     (void)flags;
     *out = NULL;
     read_environment();
+    if (!cuda_standin.version) return CUDA_ERROR_STUB_LIBRARY;
 #define X(name, since)                                                                                                 \
     if (strcmp(symbol, "cu" #name) == 0 && version >= since && cuda_standin.version >= since)                          \
         memcpy(out, &standin_##name, sizeof *out);
     CUDA_FUNCTIONS(X)
 #undef X
+    if (!*out && version >= 12000) {
+        const void *function = standin_library_function(symbol);
+        memcpy(out, &function, sizeof *out);
+    }
     if (found) *found = *out ? CU_GET_PROC_ADDRESS_SUCCESS : CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
     return *out ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
 }

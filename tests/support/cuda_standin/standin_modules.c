@@ -2,9 +2,7 @@
 #include "standin.h"
 #include <stdlib.h>
 
-#define FUNCTIONS 128u
-
-static struct CUfunc_st functions[FUNCTIONS];
+static CUfunction functions; /* they are never freed, so that the use of one that is gone shows itself */
 static emu_group *group;
 
 /* ---- a host for emu's functions ---- */
@@ -46,6 +44,8 @@ static CUresult load(CUmodule *out, const void *image) {
 const PFN_cuModuleLoadData_v2000 standin_ModuleLoadData = load;
 
 static CUresult unload(CUmodule m) {
+    for (CUfunction f = functions; f; f = f->next)
+        if (f->owner == m) f->owner = NULL;
     return standin_destroy("cuModuleUnload", m);
 }
 const PFN_cuModuleUnload_v2000 standin_ModuleUnload = unload;
@@ -59,22 +59,30 @@ static const cvr_emu_entry *find(const char *name) {
     return NULL;
 }
 
-static CUresult get_function(CUfunction *out, CUmodule m, const char *name) {
-    STANDIN_CALL("cuModuleGetFunction");
-    const cvr_emu_entry *e = m ? find(name) : NULL;
+static CUresult function_of(CUfunction *out, const void *owner, const char *name) {
+    const cvr_emu_entry *e = owner ? find(name) : NULL;
     if (!e) return CUDA_ERROR_NOT_FOUND;
-    for (uint32_t i = 0; i < FUNCTIONS; i++) {
-        if (functions[i].entry && functions[i].entry != e) continue;
-        if (!functions[i].entry) functions[i] = (struct CUfunc_st){.entry = e};
-        *out = &functions[i];
+    for (CUfunction f = functions; f; f = f->next) {
+        if (f->owner != owner || f->entry != e) continue;
+        *out = f;
         return CUDA_SUCCESS;
     }
-    return CUDA_ERROR_OUT_OF_MEMORY;
+    CUfunction f = calloc(1, sizeof *f);
+    if (!f) return CUDA_ERROR_OUT_OF_MEMORY;
+    *f = (struct CUfunc_st){.next = functions, .owner = owner, .entry = e};
+    *out = functions = f;
+    return CUDA_SUCCESS;
+}
+
+static CUresult get_function(CUfunction *out, CUmodule m, const char *name) {
+    STANDIN_CALL("cuModuleGetFunction");
+    return function_of(out, m, name);
 }
 const PFN_cuModuleGetFunction_v2000 standin_ModuleGetFunction = get_function;
 
 static CUresult func_load(CUfunction f) {
     STANDIN_CALL("cuFuncLoad");
+    if (!f->owner) return CUDA_ERROR_INVALID_HANDLE;
     f->loaded = true;
     return CUDA_SUCCESS;
 }
@@ -99,6 +107,46 @@ static CUresult set_attribute(CUfunction f, CUfunction_attribute which, int valu
     return which == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 const PFN_cuFuncSetAttribute_v9000 standin_FuncSetAttribute = set_attribute;
+
+/* ---- libraries, which belong to no context ---- */
+
+static char library; /* there is one, with all entries */
+
+static CUresult load_library(CUlibrary *out, const void *image, CUjit_option *jit, void **jit_values, unsigned n_jit,
+                             CUlibraryOption *options, void **values, unsigned n_options) {
+    static const uint8_t magic[] = {0x50, 0xED, 0x55, 0xBA};
+    (void)jit, (void)jit_values, (void)options, (void)values;
+    STANDIN_CALL("cuLibraryLoadData");
+    if (n_jit || n_options) return CUDA_ERROR_INVALID_VALUE;
+    if (memcmp(image, magic, sizeof magic) != 0) return CUDA_ERROR_INVALID_IMAGE;
+    *out = (CUlibrary)(void *)&library;
+    return CUDA_SUCCESS;
+}
+
+static CUresult get_kernel(CUkernel *out, CUlibrary l, const char *name) {
+    CUfunction f;
+    STANDIN_CALL("cuLibraryGetKernel");
+    const CUresult r = function_of(&f, l, name);
+    if (r == CUDA_SUCCESS) *out = (CUkernel)f;
+    return r;
+}
+
+const void *standin_library_function(const char *name) {
+    static const PFN_cuLibraryLoadData_v12000 load_data = load_library;
+    static const PFN_cuLibraryGetKernel_v12000 kernel_of = get_kernel;
+    const void *out = NULL;
+    if (strcmp(name, "cuLibraryLoadData") == 0) memcpy(&out, &load_data, sizeof out);
+    if (strcmp(name, "cuLibraryGetKernel") == 0) memcpy(&out, &kernel_of, sizeof out);
+    return out;
+}
+
+/* What was loaded is loaded again in the next context. */
+void standin_modules_end(void) {
+    for (CUfunction f = functions; f; f = f->next) {
+        if (f->owner != &library) f->owner = NULL;
+        f->loaded = f->launched = false;
+    }
+}
 
 /* ---- running ---- */
 

@@ -298,6 +298,7 @@ static CUresult launch(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsi
     if (!gx || !gy || !gz || gy > 65535 || gz > 65535 || bx != EMU_THREADS || by != 1 || bz != 1 || shared || extra ||
         !arguments)
         return CUDA_ERROR_INVALID_VALUE;
+    if (!f->owner) return CUDA_ERROR_INVALID_HANDLE;
     if (s->captured && !(f->loaded && f->launched)) {
         s->invalid = true;
         return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;

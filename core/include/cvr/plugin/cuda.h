@@ -15,7 +15,8 @@ extern "C" {
  * `launch` puts the node's work on `stream` (a CUstream) and returns; the device's context is current in the calling
  * thread. It is called in each of the first replays, then once while the stream is captured into a graph, which is what
  * later replays run. So it does the same each time, and what it loads or allocates it does when it is first called; it
- * never waits for the device.
+ * never waits for the device. The context goes when a run leaves the backend, and is another one when the run comes
+ * back: what belongs to a context (modules, memory, handles of libraries) cannot be kept for the process.
  */
 typedef struct cvr_cuda_launch {
     uint64_t struct_size;
