@@ -7,9 +7,11 @@ has_vulkan || { left_out "networks on vulkan" "a driver for Vulkan 1.3"; exit 77
 train() { "$CVRUN" train "$@" >log.txt 2>&1 || { cat log.txt >&2; fail "train $*"; }; }
 steps=${STEPS:-50}
 
-# net NAME TASK KEY=VALUE...: `steps` steps of 4 pictures of 32 pixels, of `data`, on both, whose losses agree to 1e-3
+# net NAME TASK KEY=VALUE...: `steps` steps of 4 pictures of 32 pixels on both, whose losses agree to 1e-3
 net() {
-  local name=$1 task=$2; shift 2
+  local name=$1 task=$2 data=(data.format=fake data.size=$((4 * steps)) data.classes=5); shift 2
+  # made-up pictures have no boxes
+  [ "$task" != detect ] || data=(data.format=scenes data.fields=instances data.train_size=$((4 * steps)) data.val_size=4 data.objects=1,3 data.item_scale=0.5,1)
   for backend in cpu vulkan; do
     train model="$name" "${data[@]}" data.img_size=32 batch=4 epochs=1 run.task="$task" seed=5 val.interval=0 \
       data.drop_last=yes optim.name=sgd optim.lr=0.001 name="$name-$backend" backend.name=$backend backend.fallback=error "$@"
@@ -19,9 +21,6 @@ net() {
     fail "$name on vulkan leaves the CPU"
   checks=$((checks + 1))
 }
-fake=(data.format=fake data.size=$((4 * steps)) data.classes=5)
-scenes=(data.format=scenes data.fields=instances data.train_size=$((4 * steps)) data.val_size=4 data.objects=1,3 data.item_scale=0.5,1)
-data=("${fake[@]}")
 all=(resnet18 vgg11_bn mobilenet_v2 unet vit_b_16 convnext_tiny ssdlite)
 [ $# -gt 0 ] || set -- "${all[@]}" others
 for name; do
@@ -35,7 +34,7 @@ for name; do
     vit_b_16) net vit_b_16 classify model.num_layers=3 model.hidden_dim=96 model.num_heads=3 model.mlp_dim=192 ;;
     # of drawn scenes, since fake pictures have no boxes
     # at first all boxes' scores are nearly equal, so which background is the hardest is soon another one with larger steps, on the CPU's instruction sets too
-    ssdlite) data=("${scenes[@]}"); net ssdlite320_mobilenet_v3_large detect data.img_size=64 model.width_mult=0.25 optim.lr=0.000001; data=("${fake[@]}") ;;
+    ssdlite) net ssdlite320_mobilenet_v3_large detect data.img_size=64 model.width_mult=0.25 optim.lr=0.000001 ;;
     others) ;;
     *) net "$name" classify ;;
   esac
