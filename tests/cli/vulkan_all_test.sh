@@ -32,7 +32,6 @@ for name; do
     mobilenet_v2) steps=3 net mobilenet_v2 classify data.img_size=96 optim.lr=0.0001 ;;
     unet) net unet segment data.masks=yes ;;
     vit_b_16) net vit_b_16 classify model.num_layers=3 model.hidden_dim=96 model.num_heads=3 model.mlp_dim=192 ;;
-    # of drawn scenes, since fake pictures have no boxes
     # at first all boxes' scores are nearly equal, so which background is the hardest is soon another one with larger steps, on the CPU's instruction sets too
     ssdlite) net ssdlite320_mobilenet_v3_large detect data.img_size=64 model.width_mult=0.25 optim.lr=0.000001 ;;
     others) ;;
