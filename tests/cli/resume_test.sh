@@ -102,19 +102,21 @@ lrs=$(cut -d, -f4 runs/classify/step/results.csv | tail -n +2 | xargs)
 checks=$((checks + 1))
 
 # within an epoch what would leave pictures out is refused by its name, and what would not goes on
-stopped() { # NAME: a run that stands after 3 batches of 8
+stopped() { # NAME: a run that stands after 3 batches of 8; `state` is its checkpoint, where it was stopped between two files the one before
   "$CVRUN" train small.ini name="$1" epochs=4000 data.size=400 val.interval=0 "run.save_every=3 steps" >>log.txt 2>&1 & pid=$!
   while [ ! -f "runs/classify/$1/weights/last.state" ]; do sleep 0.01; done
   kill -KILL $pid; wait $pid 2>/dev/null || true
+  state=runs/classify/$1/weights/last.state
+  [ -f "$state" ] || state=$state.1
 }
 stopped within
-at=$(($(head -c 400 runs/classify/within/weights/last.state | grep -a '^batch ' | cut -d' ' -f2) * 8))
+at=$(($(head -c 400 $state | grep -a '^batch ' | cut -d' ' -f2) * 8))
 if [ "$at" -gt 0 ] && [ "$at" -lt 400 ]; then
   expect 2 'command line: train.batch: the run stopped within epoch' "$CVRUN" train --resume runs/classify/within batch=$((at + 1)) epochs=2
   expect 2 'data.root: the run stopped within epoch' "$CVRUN" train --resume runs/classify/within data.size=300
   expect 2 'command line: run.seed: the run stopped within epoch' "$CVRUN" train --resume runs/classify/within seed=8
 fi
-epoch=$(head -c 400 runs/classify/within/weights/last.state | grep -a '^epoch ' | cut -d' ' -f2)
+epoch=$(head -c 400 $state | grep -a '^epoch ' | cut -d' ' -f2)
 train --resume runs/classify/within batch=4 epochs=$((epoch + 1))
 [ "$at" -eq 0 ] || [ "$(($(tail -n 1 runs/classify/within/steps.csv | cut -d, -f1) - epoch * 50 - at / 8))" -eq $(((400 - at) / 4)) ] ||
   fail "pictures of the epoch were left out or seen twice"

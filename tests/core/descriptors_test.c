@@ -116,7 +116,7 @@ static void break_field(const desc_kind *k, const desc_field *f, char *desc) {
         break;
     case TEXT:
     case FUNCTION: set_pointer(desc, f->offset, NULL); break;
-    case FLAGS: set_u32(desc, f->offset, 0x80000000u); break;
+    case FLAGS: set_u32(desc, f->offset, ~f->most); break;
     case NUMBER:
         if (f->least) {
             set_u32(desc, f->offset, f->least - 1);
