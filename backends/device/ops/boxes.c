@@ -125,7 +125,6 @@ static match_boxes_params match_of(const cvr_kernel_args *a) {
                                 .counts = device_at(a, 2),
                                 .valid = device_at(a, 3),
                                 .match = device_address(match->data),
-                                .best = device_address(a->workspace),
                                 .pictures = (uint32_t)match->shape[0],
                                 .rows = (uint32_t)match->shape[1],
                                 .objects = (uint32_t)a->inputs[1]->shape[1],
@@ -136,6 +135,7 @@ static int32_t record_match(const cvr_kernel_args *a, const cvr_recorder *r, cvr
     const cvr_match_attrs *attrs = (const cvr_match_attrs *)a->attrs;
     const uint32_t best[] = {MATCH_BEST_ROWS}, rows[] = {MATCH_BOXES};
     match_boxes_params p = match_of(a);
+    p.best = device_address(a->workspace);
     p.low_quality = (uint32_t)attrs->low_quality;
     p.each_best = (uint32_t)attrs->each_best;
     p.high = (float)attrs->high;
