@@ -30,6 +30,8 @@ for name; do
     # its batch norms see few numbers a channel: at 32 pixels two instruction sets of the CPU part by 1 % in the second step, at 96 the CPU and the
     # reference by 1e-3 after three
     mobilenet_v2) steps=3 net mobilenet_v2 classify data.img_size=96 optim.lr=0.0001 ;;
+    # 128 million parameters are too many for lavapipe: its dense layers are narrower here
+    vgg11_bn) net vgg11_bn classify model.classifier_width=256 ;;
     unet) net unet segment data.masks=yes ;;
     vit_b_16) net vit_b_16 classify model.num_layers=3 model.hidden_dim=96 model.num_heads=3 model.mlp_dim=192 ;;
     # at first all boxes' scores are nearly equal, so which background is the hardest is soon another one with larger steps, on the CPU's instruction sets too
