@@ -14,8 +14,7 @@ typedef struct compress_notes {
     size_t n, capacity;
 } compress_notes;
 
-/* `note` of cvr_compress_options, with the notes as `ctx`. Past a few thousand the rest is
- * left out. */
+/* `note` of cvr_compress_options, with the notes as `ctx`. Past a few thousand the rest is left out. */
 void compress_notes_take(void *notes, const char *what, const char *text);
 void compress_notes_print(const compress_notes *notes);
 void compress_notes_clear(compress_notes *notes);

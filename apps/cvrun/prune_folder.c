@@ -148,6 +148,9 @@ int32_t prune_folder_open(prune_folder *f, const char *path, arguments *a, cvr_t
             a->path = line;
         else if (a->n_settings < sizeof a->settings / sizeof *a->settings)
             a->settings[a->n_settings++] = line;
+        else
+            return cvr_fail(err, CVR_ERR_FORMAT, "%s/" INSIDE "/asked.txt has more settings than a command takes",
+                            f->path);
     }
     return a->path ? CVR_OK : cvr_fail(err, CVR_ERR_FORMAT, "%s/" INSIDE "/asked.txt names no run", f->path);
 }

@@ -100,8 +100,8 @@ static int32_t run_part(cvr_session *s, const cvr_batch *b, int64_t first, const
     CVR_TRY(cut(s, &b->view, first, n, &part, err));
     CVR_TRY(network_program(&s->net, &key, &p, err));
     if (first == 0) p->begun = NULL; /* by a step that failed: all parts have the same list of fields */
-    CVR_TRY(net_program_run(p, &part, &scalars, err));
-    int32_t status = begin_part(s, b, first + n, err);
+    int32_t status = net_program_run(p, &part, &scalars, err);
+    if (status == CVR_OK) status = begin_part(s, b, first + n, err);
     if (status == CVR_OK) status = net_program_begin_losses(p, err);
     CVR_TRY(wait_for(p, status, err));
     return add_losses(&s->losses, p, share, err);
@@ -134,28 +134,27 @@ static int32_t begin_next(cvr_session *s, cvr_error *err) {
     return network_begin_batch(&s->net, &key, &next.view, err);
 }
 
-static int32_t next_and_results(cvr_session *s, net_program *p, cvr_error *err) {
+static int32_t begin_step(cvr_session *s, net_program *p, const cvr_batch *b, const net_scalars *at, cvr_error *err) {
+    CVR_TRY(net_program_run(p, &b->view, at, err));
     CVR_TRY(begin_next(s, err));
     CVR_TRY(net_program_begin_losses(p, err));
     return cvr_program_vetoed(p->program, &s->vetoed, err);
 }
 
-/* What is left when the step has been started: one wait, for all that is read of it and for the upload of the next
- * batch, which is no longer read when this returns, also after a failure. */
-static int32_t end_step(cvr_session *s, net_program *p, cvr_error *err) {
-    CVR_TRY(wait_for(p, next_and_results(s, p, err), err));
+/* With one wait, for all that is read of the step and for the uploads: neither this batch nor the next is read any more
+ * when this returns, also after a failure. */
+static int32_t whole_step(cvr_session *s, const cvr_batch *b, const net_scalars *at, cvr_error *err) {
+    const program_key key = {.purpose = PROGRAM_TRAIN, .batch = b->view.n, .canvas = b->canvas};
+    net_program *p;
+    CVR_TRY(network_program(&s->net, &key, &p, err));
+    CVR_TRY(wait_for(p, begin_step(s, p, b, at, err), err));
     CVR_TRY(add_losses(&s->losses, p, 1, err));
     return loss_scale_look(s, p, err);
 }
 
 int32_t session_train_step(cvr_session *s, const cvr_batch *b, const net_scalars *at, cvr_error *err) {
-    const program_key key = {.purpose = PROGRAM_TRAIN, .batch = b->view.n, .canvas = b->canvas};
-    net_program *p;
     clear_losses(&s->losses);
-    if (s->set.train->grad_accum > 1) return step_in_parts(s, b, at, err);
-    CVR_TRY(network_program(&s->net, &key, &p, err));
-    CVR_TRY(net_program_run(p, &b->view, at, err));
-    return end_step(s, p, err);
+    return s->set.train->grad_accum > 1 ? step_in_parts(s, b, at, err) : whole_step(s, b, at, err);
 }
 
 int32_t session_eval_step(cvr_session *s, int64_t purpose, const cvr_batch *b, net_program **p, double *loss,

@@ -156,10 +156,11 @@ int32_t device_settle(cvr_device *d, cvr_error *err) {
     return status == CVR_OK ? uploads : status;
 }
 
-/* Something goes into the main lane, and waits for all uploads so far. */
-static void cover_uploads(cvr_device *d) {
+/* Something went into the main lane, and waits for all uploads so far; not so if the backend refused it. */
+static int32_t issued(cvr_device *d, int32_t status) {
     d->last_done = false;
-    d->uploads_covered = d->uploads;
+    if (status == CVR_OK) d->uploads_covered = d->uploads;
+    return status;
 }
 
 int32_t device_start_upload(cvr_device *d, const device_bytes *b, uint64_t after, cvr_error *err) {
@@ -170,19 +171,16 @@ int32_t device_start_upload(cvr_device *d, const device_bytes *b, uint64_t after
 
 int32_t device_start_download(cvr_device *d, const device_bytes *b, cvr_error *err) {
     const cvr_transfer t = {sizeof t, b->to, b->from, b->bytes, d->uploaded};
-    cover_uploads(d);
-    return CVR_CALL(d->backend, download, NULL, err, d->self, &t, &d->last);
+    return issued(d, CVR_CALL(d->backend, download, NULL, err, d->self, &t, &d->last));
 }
 
 int32_t device_copy(cvr_device *d, const device_bytes *b, cvr_error *err) {
     const cvr_transfer t = {sizeof t, b->to, b->from, b->bytes, d->uploaded};
-    cover_uploads(d);
-    return CVR_CALL(d->backend, copy, NULL, err, d->self, &t, &d->last);
+    return issued(d, CVR_CALL(d->backend, copy, NULL, err, d->self, &t, &d->last));
 }
 
 int32_t device_replay(cvr_device *d, void *recording, cvr_error *err) {
-    cover_uploads(d);
-    return CVR_CALL(d->backend, replay, NULL, err, d->self, recording, d->uploaded, &d->last);
+    return issued(d, CVR_CALL(d->backend, replay, NULL, err, d->self, recording, d->uploaded, &d->last));
 }
 
 int32_t device_upload(cvr_device *d, void *to, const void *from, uint64_t bytes, cvr_error *err) {

@@ -212,12 +212,12 @@ out:
 
 /* Whether the device runs the node as it is, or it can be nothing else. */
 static int32_t device_keeps(const lowering *l, cvr_graph *g, const ir_node *n, bool *keep, cvr_error *err) {
-    const cvr_device *d = ((const shared_casts *)l->ctx)->device;
+    cvr_device *d = ((const shared_casts *)l->ctx)->device;
     const bool fenced = node_low_precision(g, n) != 0;
     *keep = (!n->op->decompose && !node_is_program(g, n) && !fenced) || (n->op->flags & CVR_OP_ALIAS) ||
             strcmp(n->op->name, "cast") == 0;
     if (*keep) return CVR_OK;
-    const plan_request r = {g, ((const shared_casts *)l->ctx)->device, 1, 0, NULL};
+    const plan_request r = {g, d, 1, 0, NULL};
     const cvr_kernel_desc *kernel;
     cvr_text why = {0};
     const int32_t status = resolve_kernel(&r, n, d->backend->runs, d->backend->n_runs, &kernel, &why, err);

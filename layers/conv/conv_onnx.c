@@ -39,6 +39,7 @@ static const void *on_integers(const char *name) {
 }
 
 CVR_ONNX_AXES_TRAITS(conv2d_traits, write_conv, conv2d_axes, on_integers)
+
 static const void *transposed_on_integers(const char *name) {
     static const cvr_int8_trait int8 = {.struct_size = sizeof int8,
                                         .op = "conv_transpose2d_int8",

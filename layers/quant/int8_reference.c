@@ -48,15 +48,21 @@ static int32_t convolve(const cvr_kernel_args *a, int64_t n, int64_t k, int64_t 
     return acc;
 }
 
-int32_t int8_conv_run(const cvr_kernel_args *a, cvr_error *err) {
-    const cvr_conv2d_int8_attrs *attrs = a->attrs;
+/* y[n,k,p,q] = what sum_of gives, requantised; both convolutions' attributes begin with those of that. */
+static void run_convolution(const cvr_kernel_args *a,
+                            int32_t (*sum_of)(const cvr_kernel_args *, int64_t, int64_t, int64_t, int64_t)) {
+    const cvr_requant *to = a->attrs;
     const cvr_tensor *y = a->outputs[0];
-    (void)err;
     for (int64_t n = 0; n < y->shape[0]; n++)
         for (int64_t p = 0; p < y->shape[2]; p++)
             for (int64_t q = 0; q < y->shape[3]; q++)
                 for (int64_t k = 0; k < y->shape[1]; k++)
-                    ((uint8_t *)y->data)[place(y, n, k, p, q)] = requantize(a, &attrs->q, k, convolve(a, n, k, p, q));
+                    ((uint8_t *)y->data)[place(y, n, k, p, q)] = requantize(a, to, k, sum_of(a, n, k, p, q));
+}
+
+int32_t int8_conv_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    run_convolution(a, convolve);
     return CVR_OK;
 }
 
@@ -89,15 +95,8 @@ static int32_t convolve_transposed(const cvr_kernel_args *a, int64_t n, int64_t 
 }
 
 int32_t int8_transposed_run(const cvr_kernel_args *a, cvr_error *err) {
-    const cvr_conv_transpose2d_int8_attrs *attrs = a->attrs;
-    const cvr_tensor *y = a->outputs[0];
     (void)err;
-    for (int64_t n = 0; n < y->shape[0]; n++)
-        for (int64_t p = 0; p < y->shape[2]; p++)
-            for (int64_t q = 0; q < y->shape[3]; q++)
-                for (int64_t k = 0; k < y->shape[1]; k++)
-                    ((uint8_t *)y->data)[place(y, n, k, p, q)] =
-                        requantize(a, &attrs->q, k, convolve_transposed(a, n, k, p, q));
+    run_convolution(a, convolve_transposed);
     return CVR_OK;
 }
 

@@ -79,12 +79,12 @@ static int32_t integer_at(const cvr_tensor *q, int64_t i) {
 static int32_t dequantize_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_dequantize_attrs *attrs = a->attrs;
     const cvr_tensor *q = a->inputs[0], *rows = a->n_inputs > 1 ? a->inputs[1] : NULL;
-    const int64_t n = cvr_numel(q->rank, q->shape), many = rows ? rows->shape[0] : 1,
-                  row = attrs->axis ? 1 : n / (many ? many : 1);
+    const int64_t n = cvr_numel(q->rank, q->shape), n_scales = rows ? rows->shape[0] : 1,
+                  neighbours = attrs->axis || !n_scales ? 1 : n / n_scales; /* in memory, that share a scale */
     float *x = a->outputs[0]->data;
     (void)err;
     for (int64_t i = 0; i < n; i++) {
-        const float s = rows ? ((const float *)rows->data)[i / row % many] : (float)attrs->scale;
+        const float s = rows ? ((const float *)rows->data)[i / neighbours % n_scales] : (float)attrs->scale;
         x[i] = (float)(integer_at(q, i) - (int32_t)attrs->zero) * s;
     }
     return CVR_OK;

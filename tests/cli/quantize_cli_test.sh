@@ -83,6 +83,15 @@ expect 1 "nothing of this network can run on integers" "$CVRUN" quantize $run sk
 expect 2 'there is no compressor `ptk`; did you mean `ptq`?' "$CVRUN" quantize $run method=ptk
 expect 2 "did you mean" "$CVRUN" quantize $run obserwer=minmax
 
+# attention whose keys alone are behind a ReLU, which one scale for all three would lose: it stays in f32, they are on integers from 0 on
+sed '/^\[net\]/,/^\[model\]/{/^\[/!d}; /^freeze/d; s/^name = small/name = keys/' small.ini >keys.ini
+sed -i 's/^\[net\]/[net]\nc1 = conv2d 8 kernel_size=3\nt = to_tokens\nq = linear 8 from=t\nk = linear 8 from=t\nr = relu\nv = linear 8 from=t\na = scaled_dot_product_attention 2 from=q,r,v\nm = mean dim=1\nfc = linear num_classes/' keys.ini
+expect 0 "" "$CVRUN" train keys.ini epochs=1
+expect 0 "" "$CVRUN" quantize runs/classify/keys
+grep -q '^  left in f32: a: activations within a bound' out.txt || fail "attention: $(cat out.txt)"
+grep -q '^int8 [^ ]* 0 k/linear$' $(tail -1 out.txt)/plan.txt || fail "the keys: $(cat $(tail -1 out.txt)/plan.txt)"
+checks=$((checks + 2))
+
 # a plan that is not this network's
 broken() { cp -r $q bad && sed -i "$2" bad/plan.txt && expect 1 "$1" "$CVRUN" val bad && rm -rf bad; }
 broken "does not begin with" '1s/.*/nonsense/'

@@ -178,6 +178,13 @@ static void run_step(step *s, float *weight) {
     good(cvr_store_read(s->store, (size_t)cvr_store_find(s->store, "c1.weight"), weight, &err));
 }
 
+/* How many numbers bf16 does not have: before the step there is none. */
+static size_t not_bf16(const float *x, size_t n) {
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++) found += cvr_f32_of_bf16(cvr_bf16_of_f32(x[i])) != x[i];
+    return found;
+}
+
 Test(shared_casts, the_bits_of_a_step_stay) {
     float weights[2][4 * 3 * 3 * 3];
     for (int casting = 0; casting < 2; casting++) {
@@ -187,6 +194,7 @@ Test(shared_casts, the_bits_of_a_step_stay) {
         plan(&s);
         cr_expect_eq(weight_casts(&s, CVR_BF16), casting ? 3 : 0);
         run_step(&s, weights[casting]);
+        cr_expect_gt(not_bf16(weights[casting], sizeof *weights / sizeof **weights), 0, "the step changes nothing");
         close_step(&s);
     }
     cr_expect_eq(memcmp(weights[0], weights[1], sizeof weights[0]), 0);

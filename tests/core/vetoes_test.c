@@ -184,6 +184,33 @@ Test(vetoes, leave_no_trace) {
     check("far", &adam, 1);
 }
 
+/* ---- failures ---- */
+
+static int32_t refuse_download(void *self, const cvr_transfer *t, uint64_t *ticket, cvr_error *err) {
+    (void)self, (void)t, (void)ticket;
+    return cvr_fail(err, CVR_ERR_DEVICE, "nothing comes back");
+}
+
+/* The pictures of the next step are going up when its results are asked for in vain: one wait for the step, another
+ * for them, as whoever waits may free them. */
+Test(vetoes, pictures_are_waited_for_after_a_failure) {
+    const net_spec spec = {.parts = PARTS, .batch = BATCH, .optimizer = "sgd", .passes = "auto"};
+    trained t;
+    float loss;
+    trained_open(&t, "far", &spec);
+    const int32_t slot = cvr_program_slot(t.u.program, "loss");
+    set(&t, "lr", 0.01, 0);
+    net_run(&t.n, &t.u);
+    begin_pictures(&t, 1, false);
+    t.as.download = refuse_download;
+    cr_expect_eq(cvr_program_begin_read(t.u.program, slot, &loss, &t.n.err), CVR_ERR_DEVICE);
+    t.as.download = counted->download;
+    waits = 0;
+    net_good(&t.n, cvr_program_wait(t.u.program, &t.n.err));
+    cr_expect_eq(waits, 2);
+    trained_close(&t);
+}
+
 /* ---- an update that cannot be told ---- */
 
 /* As a stranger's plugin would: sums a gradient up from step to step, by an op without the trait. */

@@ -84,7 +84,7 @@ typedef struct conv_norm {
 } conv_norm;
 
 /* What becomes of the results: clamp(scale * y + shift + residual, lo, hi); and their mean and biased variance over all
- * pixels. Where depthwise, without a residual and these. */
+ * pixels. Depthwise convolutions have neither a residual nor these. */
 typedef struct conv_epilogue {
     const float *scale, *shift;  /* (groups * dst_c); NULL: 1, 0 */
     const cpu_element *residual; /* as dst; NULL: 0 */
@@ -205,7 +205,7 @@ static inline uint64_t conv_moments_bytes(const conv_job *job, int64_t slots) {
  * sums of a conv_norm. */
 void conv_join_moments(const conv_job *job, const double *moments, int64_t pixels, int64_t seen);
 void conv_end_moments(const conv_job *job, int64_t seen);
-/* `supports` of the ops with an epilogue: pictures are of one type, all else f32. `depthwise`: whether such, too. */
+/* `supports` of the ops with an epilogue: pictures are of one type, all else f32. `depthwise`: takes these, too. */
 int32_t conv_supports_epilogue(const cvr_signature *sig, int64_t transposed, int depthwise, cvr_error *reason);
 /* Where depthwise: conv_job_run after the packing. */
 void conv_depthwise_run(const conv_job *job, const cvr_threadpool *pool);

@@ -36,7 +36,7 @@ ALWAYS_INLINE vec load(const float *p, depthwise_tile_kind kind, vec_part part) 
     return kind.whole ? vec_load(p) : vec_load_part(p, part);
 }
 
-/* clamp(scale * y + shift), if that is wanted, for the vector of channels that begins at place c. */
+/* y = clamp(scale * y + shift), where there is an epilogue: n vectors, of n pixels and the same channels. */
 ALWAYS_INLINE void finish(const depthwise_row *r, vec *y, int n, vec scale, vec shift) {
     const conv_epilogue *e = r->job->epilogue;
     if (!e) return;

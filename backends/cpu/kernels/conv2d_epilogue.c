@@ -241,7 +241,7 @@ int64_t conv_epilogue_ahead(const conv_epilogue_panel *f, const cpu_tile *t, con
     return conv_epilogue_lines(f, next, t->c_rows, t->m, lines);
 }
 
-/* The tile itself ends with what there is to be done, where no sums are wanted. In bf16 its table could not. */
+/* Where no sums are wanted the tile applies the epilogue itself, in registers; tiles of bf16 products cannot. */
 static void finished_tile(const conv_epilogue_panel *f, cpu_tile *t) {
     const conv_epilogue *e = f->job->epilogue;
     const int64_t at = (cpu_element *)t->c - f->job->dst;

@@ -17,7 +17,7 @@ typedef struct attention {
     int64_t blocks;                 /* of queries */
     int64_t keys, values, biases;   /* bytes of a head's packs */
     char *packed, *scratch;         /* by head and by worker */
-    int64_t queries, sums, weights; /* bytes of a worker's parts, behind its pointers */
+    int64_t queries, sums, weights; /* bytes of a worker's parts, behind its pointers (block) */
 } attention;
 
 #define POINTERS ((int64_t)(2 * INT8_BLOCK * sizeof(void *)))
@@ -102,25 +102,43 @@ static void pack_head(void *ctx, uint64_t task, uint32_t worker) {
 
 /* ---- products ---- */
 
-/* sums (m, filters) = x (m, depth) times the panels; x's rows are whole fours. */
-static void multiply(const int8_t *weights, const int32_t *bias, int64_t filters, int64_t depth,
-                     const uint8_t *const *x, int32_t **sums, int64_t m) {
+/* What a worker has for m queries of a head. */
+typedef struct block {
+    const uint8_t **x; /* (m): rows of the first operand: queries, then weights */
+    int32_t **sums;    /* (m): where the results of a panel go */
+    uint8_t *queries;  /* (m, e_fours) */
+    int32_t *products; /* (m, s_filters), then (m, e_filters) */
+    uint8_t *weights;  /* (m, s_fours) */
+} block;
+
+static block block_of(const attention *t, uint32_t worker) {
+    char *at = t->scratch + worker * worker_bytes(t);
+    uint8_t *queries = (uint8_t *)at + POINTERS;
+    return (block){.x = (const uint8_t **)(void *)at,
+                   .sums = (int32_t **)(void *)(at + POINTERS / 2),
+                   .queries = queries,
+                   .products = (int32_t *)(void *)(queries + t->queries),
+                   .weights = queries + t->queries + t->sums};
+}
+
+/* products (m, filters) = x (m, depth) times the panels, one after the other; x's rows are whole fours. */
+static void multiply(const block *b, const int8_t *panels, const int32_t *bias, int64_t filters, int64_t depth,
+                     int64_t m) {
     int8_tile t = {.taps = 1, .quads = depth / 4};
     for (int64_t first = 0; first < filters; first += INT8_PANEL) {
         const int64_t width = cpu_min(INT8_PANEL, filters - first);
         const int32_t vectors = (int32_t)(width / INT8_LANES), tall = cpu_int8_micro.rows[vectors - 1];
-        t.weights = weights + first * depth;
+        t.weights = panels + first * depth;
         t.bias = bias + first;
         t.n = width;
+        for (int64_t i = 0; i < m; i++) b->sums[i] = b->products + i * filters + first;
         for (int64_t i = 0; i < m; i += tall) {
-            t.x = x + i;
-            t.sums = sums + i;
+            t.x = b->x + i;
+            t.sums = b->sums + i;
             t.m = (int32_t)cpu_min(tall, m - i);
             cpu_int8_micro.tile(&t, vectors);
         }
-        for (int64_t i = 0; i < m; i++) sums[i] += width;
     }
-    for (int64_t i = 0; i < m; i++) sums[i] -= filters;
 }
 
 /* A row of sums as weights; returns their sum. */
@@ -133,41 +151,46 @@ static int32_t weigh(const int32_t *sums, int64_t n, float decay, uint8_t *p) {
     return all;
 }
 
+/* products = queries times keys; the queries are copied, so that their rows are whole fours. */
+static void score(const attention *t, const block *b, const packs *p, const uint8_t *q, int64_t m) {
+    for (int64_t i = 0; i < m; i++) {
+        uint8_t *row = b->queries + i * t->e_fours;
+        memcpy(row, q + i * t->d, (size_t)t->e);
+        memset(row + t->e, 0, (size_t)(t->e_fours - t->e));
+        b->x[i] = row;
+    }
+    multiply(b, p->keys, p->key_bias, t->s_filters, t->e_fours, m);
+}
+
+/* products = weights, made of the products before, times values; totals (m) = the weights' sums. */
+static void mix(const attention *t, const block *b, const packs *p, int64_t m, int32_t *totals) {
+    const float decay = cvr_attention_int8_decay(&t->q, t->e);
+    for (int64_t i = 0; i < m; i++) {
+        uint8_t *row = b->weights + i * t->s_fours;
+        totals[i] = weigh(b->products + i * t->s_filters, t->s, decay, row);
+        memset(row + t->s, 0, (size_t)(t->s_fours - t->s));
+        b->x[i] = row;
+    }
+    multiply(b, p->values, p->value_bias, t->e_filters, t->s_fours, m);
+}
+
 static void attend(void *ctx, uint64_t task, uint32_t worker) {
     const attention *t = ctx;
     const int64_t head = (int64_t)task / t->blocks, first = (int64_t)task % t->blocks * INT8_BLOCK,
                   m = cpu_min(INT8_BLOCK, t->l - first),
                   at = (head / t->heads * t->l + first) * t->d + head % t->heads * t->e;
-    const uint8_t *q = (const uint8_t *)t->a->inputs[0]->data + at;
     uint8_t *y = (uint8_t *)t->a->outputs[0]->data + at;
     const packs p = packs_of(t, head);
-    char *scratch = t->scratch + worker * worker_bytes(t);
-    const uint8_t **x = (const uint8_t **)(void *)scratch;
-    int32_t **sums = (int32_t **)(void *)(scratch + POINTERS / 2);
-    uint8_t *queries = (uint8_t *)scratch + POINTERS, *weights = queries + t->queries + t->sums;
-    int32_t *all_sums = (int32_t *)(void *)(queries + t->queries);
-    const float decay = cvr_attention_int8_decay(&t->q, t->e), ratio = (float)t->q.x_scale / (float)t->q.y_scale;
+    const block b = block_of(t, worker);
+    const float ratio = (float)t->q.x_scale / (float)t->q.y_scale;
     const int32_t shift = 128 - (int32_t)t->q.x_zero;
     int32_t totals[INT8_BLOCK];
-    for (int64_t i = 0; i < m; i++) {
-        memcpy(queries + i * t->e_fours, q + i * t->d, (size_t)t->e);
-        memset(queries + i * t->e_fours + t->e, 0, (size_t)(t->e_fours - t->e));
-        x[i] = queries + i * t->e_fours;
-        sums[i] = all_sums + i * t->s_filters;
-    }
-    multiply(p.keys, p.key_bias, t->s_filters, t->e_fours, x, sums, m);
-    for (int64_t i = 0; i < m; i++) {
-        uint8_t *row = weights + i * t->s_fours;
-        totals[i] = weigh(sums[i], t->s, decay, row);
-        memset(row + t->s, 0, (size_t)(t->s_fours - t->s));
-        x[i] = row;
-    }
-    for (int64_t i = 0; i < m; i++) sums[i] = all_sums + i * t->e_filters;
-    multiply(p.values, p.value_bias, t->e_filters, t->s_fours, x, sums, m);
+    score(t, &b, &p, (const uint8_t *)t->a->inputs[0]->data + at, m);
+    mix(t, &b, &p, m, totals);
     for (int64_t i = 0; i < m; i++)
         for (int64_t e = 0; e < t->e; e++)
-            y[i * t->d + e] =
-                int8_requantise(sums[i][e] + shift * totals[i], ratio / (float)totals[i], (int32_t)t->q.y_zero);
+            y[i * t->d + e] = int8_requantise(b.products[i * t->e_filters + e] + shift * totals[i],
+                                              ratio / (float)totals[i], (int32_t)t->q.y_zero);
     if (cpu_int8_micro.done) cpu_int8_micro.done();
 }
 

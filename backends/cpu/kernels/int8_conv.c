@@ -171,7 +171,8 @@ static void point(const job *j, const place *at, int64_t i, const uint8_t **x) {
     }
 }
 
-/* The same one pixel further in its row, where no column of both is outside: every tap is, or is not, as before. */
+/* The same by the taps of the pixel to its left, each a stride further: where all columns of both are inside, a tap of
+ * one is outside, above or below, where the other's is. 0: it is not so, and point() has to be asked. */
 static int point_next(const job *j, const place *at, int64_t i, const uint8_t **x) {
     const int8_conv *c = j->c;
     const int64_t left = at->q * c->stride[1] - (c->merges ? 0 : c->padding[1]), by = c->stride[1] * j->s.pixel;

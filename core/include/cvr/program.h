@@ -387,8 +387,8 @@ int32_t cvr_program_begin_write(cvr_program *p, int32_t slot, const void *memory
 /* Whether all inputs of the next run have been written, and no other program that shares the arena has written since.
  * False where the host sees the device's memory: there, nothing lands. */
 bool cvr_program_landed(const cvr_program *p);
-/* Reads when the last run is done. begin_read may come back before that; the bytes are there after the next read, wait
- * or cvr_program_vetoed, so that a step needs to wait only once, whatever is read of it. */
+/* Reads when the last run is done. begin_read may come back before that; the bytes are there after the next read or
+ * wait, so that a step needs to wait only once, whatever is read of it. */
 int32_t cvr_program_read(cvr_program *p, int32_t slot, void *memory_order, cvr_error *err);
 int32_t cvr_program_begin_read(cvr_program *p, int32_t slot, void *memory_order, cvr_error *err);
 /* Starts a run; on a device it may go on when this returns. Whatever fails then fails the next read or wait. */

@@ -64,6 +64,11 @@ typedef struct quant_plan {
 /* A line of it: "int8 SCALE ZERO KEY" or "edge SCALE ZERO KEY". */
 #define QUANT_PLAN_FIRST "cvrun quantised 1\n"
 int32_t quant_plan_read(quant_plan *p, const cvr_host *host, const char *text, cvr_error *err);
+/* Whether two entries are of one scale and zero point. A node that only moves elements may read a value that has
+ * another than its own (quant_collect.c). */
+static inline int32_t quant_same_scale(const quant_entry *a, const quant_entry *b) {
+    return a->scale == b->scale && a->zero == b->zero;
+}
 const quant_entry *quant_plan_find(const quant_plan *p, uint32_t kind, const char *key);
 void quant_plan_close(quant_plan *p);
 

@@ -69,6 +69,24 @@ static int is_on_integers(const collecting *w, cvr_value v) {
     return at != CVR_NO_NODE && w->site_of[at] != CVR_NO_NODE;
 }
 
+/* What a value made on integers is within (quant_bounds). */
+static uint64_t bounds_of(const collecting *w, cvr_value v) {
+    if (!is_on_integers(w, v)) return 0;
+    return w->job->values[w->job->sites[w->site_of[w->r->producer(w->r, v)]].out].bounds;
+}
+
+/* Whether activations of a node that wants one scale for all are within the same bounds: see share_scales(). */
+static int have_one_scale(const collecting *w, const cvr_node_view *n, const cvr_int8_trait *t) {
+    uint64_t first = 0;
+    int seen = 0;
+    for (uint32_t k = 0; k < n->n_inputs && (t->flags & CVR_INT8_SHARED); k++) {
+        if (!quant_is_activation(t, k) || n->inputs[k] == CVR_NONE) continue;
+        if (seen++ && bounds_of(w, n->inputs[k]) != first) return 0;
+        first = bounds_of(w, n->inputs[k]);
+    }
+    return 1;
+}
+
 /* `made`: what the node makes of it */
 static const char *weight_reason(const cvr_type *weight, const cvr_type *made, uint32_t axis) {
     const int64_t rows = weight->shape[axis], terms = rows ? cvr_numel(weight->rank, weight->shape) / rows : 0;
@@ -100,7 +118,7 @@ static const char *reason(const collecting *w, uint64_t i, const cvr_node_view *
         }
         if (!t->weight && (bit & t->activations) && !is_on_integers(w, n->inputs[k])) return "behind a layer in f32";
     }
-    return NULL;
+    return have_one_scale(w, n, t) ? NULL : "activations within a bound and others, which would share a scale";
 }
 
 static void share_scale(quant_job *job, uint64_t v, uint64_t with) {
@@ -119,7 +137,8 @@ static uint64_t common_bounds(const quant_job *job, const uint64_t *in, uint32_t
 /*
  * Values that a node which only moves elements reads share its scale, or one among themselves. But a value that is
  * within bounds (relu) and one that is not have scales of their own, since a bound is what the scale's range leaves
- * out; the node reads the former with another scale then.
+ * out: a node that only moves elements reads the former with another scale then, and one whose activations have to
+ * share one (attention) stays in f32.
  */
 static void share_scales(quant_job *job, const quant_site *s, const uint64_t *in, uint32_t n) {
     quant_value *out = &job->values[s->out];

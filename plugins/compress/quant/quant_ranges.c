@@ -77,11 +77,6 @@ static void note(quant_ranges *w, uint64_t group, const quant_entry *e) {
     if (!*least || strcmp(e->key, (*least)->key) < 0) *least = e;
 }
 
-/* A node that only moves elements may read a value with another scale than the value's own (quant_collect.c). */
-static int is_of_scale(const quant_entry *e, const quant_entry *node) {
-    return e->scale == node->scale && e->zero == node->zero;
-}
-
 /* Joins what shares a scale: of a node that only moves elements, what it reads and gives. Or notes the entries of what
  * nodes read. */
 static void see_inputs(quant_ranges *w, uint64_t i, int joins) {
@@ -96,7 +91,7 @@ static void see_inputs(quant_ranges *w, uint64_t i, int joins) {
         if (!e) continue;
         if (!joins)
             note(w, group, e);
-        else if ((t->flags & CVR_INT8_SAME) ? is_of_scale(e, w->chains.entry[i])
+        else if ((t->flags & CVR_INT8_SAME) ? quant_same_scale(e, w->chains.entry[i])
                                             : (t->flags & CVR_INT8_SHARED) && first != i)
             join(w, group, first);
         if (t->flags & CVR_INT8_SHARED) first = group;

@@ -104,7 +104,7 @@ static int32_t find_scaled(rewriting *w, uint64_t i, const cvr_int8_trait *t, cv
                            const quant_entry **e, cvr_error *err) {
     const quant_entry *own = w->chains.entry[i];
     CVR_TRY(find_activation(w, i, v, out, e, err));
-    if (!(t->flags & CVR_INT8_SAME) || ((*e)->scale == own->scale && (*e)->zero == own->zero)) return CVR_OK;
+    if (!(t->flags & CVR_INT8_SAME) || quant_same_scale(*e, own)) return CVR_OK;
     return emit_quantised(w, *out, own, out, err);
 }
 

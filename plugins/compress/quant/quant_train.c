@@ -228,9 +228,9 @@ static int is_of_one_group(const training *w, uint64_t i) {
     return 1;
 }
 
-/* The value at the end of a chain is rounded for all who read it. What only moves elements gives rounded ones; an op
- * that is another on integers may give something in between (bilinear upsampling), and one
- * that reads values of several groups gives them all in its own scale. */
+/* The value at the end of a chain is rounded for all who read it, but for that of a node which only moves elements of
+ * its own scale: they are rounded already. One that is another op on integers may give something in between (bilinear
+ * upsampling), and one that reads values of several groups gives them all in its own scale. */
 static int32_t end_chain(const training *w, uint64_t tail, cvr_error *err) {
     const uint64_t head = w->ranges.chains.head[tail];
     cvr_node_view n, first;

@@ -50,7 +50,7 @@ static double most_bias(const quant_job *job, const quant_site *owner, int64_t k
 static float quantise_row(const weight_row *r, double bias) {
     float most = 0;
     for (int64_t i = 0; i < r->n; i++) most = fabsf(r->w[i * r->step]) > most ? fabsf(r->w[i * r->step]) : most;
-    float scale = most > 1e-30f ? most / 127 : 1;
+    float scale = most > QUANT_SMALLEST_STEP ? most / 127 : 1;
     if (bias / (double)scale > MOST_BIAS) scale = (float)(bias / MOST_BIAS * 1.0001);
     for (int64_t i = 0; i < r->n; i++) {
         const float v = rintf(r->w[i * r->step] / scale);
@@ -73,13 +73,14 @@ static double mean_error(const quant_site *s, const quant_value *x, const weight
     return sum;
 }
 
-static void quantise_site(const quant_job *job, const quant_site *s, int8_t *q, float *scales, int32_t *biases) {
+static void quantise_site(const quant_job *job, const quant_site *s, const quant_site *owner, int8_t *q, float *scales,
+                          int32_t *biases) {
     const quant_value *x = &job->values[s->in[0]];
     const int64_t rows = s->weight.shape[quant_weight_axis(s->trait)];
     for (int64_t k = 0; k < rows; k++) {
         const weight_row r = row_of(s, q, k);
         double bias = s->biases ? (double)s->biases[k] : 0;
-        scales[k] = quantise_row(&r, most_bias(job, owner_of(job, s), k));
+        scales[k] = quantise_row(&r, most_bias(job, owner, k));
         if (job->settings->bias_correction) bias -= mean_error(s, x, &r, scales[k], k);
         const double whole = rint(bias / ((double)(float)x->scale * (double)scales[k]));
         biases[k] = (int32_t)(whole < -MOST_BIAS ? -MOST_BIAS : whole > MOST_BIAS ? MOST_BIAS : whole);
@@ -88,6 +89,7 @@ static void quantise_site(const quant_job *job, const quant_site *s, int8_t *q, 
 
 static int32_t write_site(const quant_job *job, const quant_site *s, cvr_error *err) {
     const int64_t rows = s->weight.shape[quant_weight_axis(s->trait)], all = cvr_numel(s->weight.rank, s->weight.shape);
+    const quant_site *owner = owner_of(job, s);
     cvr_type weight = s->weight, scale, bias;
     weight.dtype = CVR_I8;
     cvr_type_set(&scale, CVR_F32, 1, &rows);
@@ -96,10 +98,9 @@ static int32_t write_site(const quant_job *job, const quant_site *s, cvr_error *
     float *scales = quant_alloc(job, (uint64_t)rows * sizeof *scales, err);
     int32_t *biases = quant_alloc(job, (uint64_t)rows * sizeof *biases, err);
     int32_t status = q && scales && biases ? CVR_OK : CVR_ERR_NOMEM;
-    if (status == CVR_OK) quantise_site(job, s, q, scales, biases);
-    const int owns = owner_of(job, s) == s;
-    if (status == CVR_OK && owns) status = job->c->tensor(job->c, s->weight_name, &weight, q, err);
-    if (status == CVR_OK && owns) status = job->c->tensor(job->c, s->scale_name, &scale, scales, err);
+    if (status == CVR_OK) quantise_site(job, s, owner, q, scales, biases);
+    if (status == CVR_OK && owner == s) status = job->c->tensor(job->c, s->weight_name, &weight, q, err);
+    if (status == CVR_OK && owner == s) status = job->c->tensor(job->c, s->scale_name, &scale, scales, err);
     if (status == CVR_OK && s->trait->bias) status = job->c->tensor(job->c, s->bias_name, &bias, biases, err);
     job->host->free(job->host, q);
     job->host->free(job->host, scales);
