@@ -175,7 +175,7 @@ HLO_EMITTER(avg_pool2d_int8) {
 
 /* ---- upsample_int8 ---- */
 
-/* x (R, ...) -> (P, ...): for each p 2048 - t of row `low` and t of row `high`, whole numbers. */
+/* x (R, ...) -> (P, ...): for each p CVR_UPSAMPLE_INT8_ONE - t of row `low` and t of row `high`, whole numbers. */
 static hlo_value between_rows(hlo *h, const cvr_upsample_attrs *a, int axis, hlo_value x, int64_t to) {
     int32_t *low = (int32_t *)calloc((size_t)to * 3, sizeof *low), *high = low + to, *t = high + to;
     hlo_value y = x;
@@ -190,7 +190,8 @@ static hlo_value between_rows(hlo *h, const cvr_upsample_attrs *a, int axis, hlo
         t[p] = cvr_upsample_int8_share(s.t);
     }
     y.shape[0] = to;
-    const hlo_value share = hlo_along(h, hlo_table_i32(h, t, 1, &to), y, 0), one = hlo_integer(h, CVR_I32, 2048);
+    const hlo_value share = hlo_along(h, hlo_table_i32(h, t, 1, &to), y, 0),
+                    one = hlo_integer(h, CVR_I32, CVR_UPSAMPLE_INT8_ONE);
     const hlo_value first = hlo_mul(h, hlo_take(h, x, hlo_table_i32(h, low, 1, &to)), hlo_sub(h, one, share));
     y = hlo_add(h, first, hlo_mul(h, hlo_take(h, x, hlo_table_i32(h, high, 1, &to)), share));
     free(low);
@@ -203,8 +204,9 @@ HLO_EMITTER(upsample_int8) {
     hlo_value x = hlo_transpose(h, hlo_convert(h, hlo_input_raw(h, 0), CVR_I32), columns_first); /* (W,H,N,C) */
     x = hlo_transpose(h, between_rows(h, a, 1, x, a->size[1]), rows_first);                      /* (H,Q,N,C) */
     x = hlo_transpose(h, between_rows(h, a, 0, x, a->size[0]), back);                            /* (N,P,Q,C) */
-    const hlo_value half = hlo_integer(h, CVR_I32, 1 << 21);
-    hlo_result(h, hlo_div(h, hlo_add(h, x, half), hlo_integer(h, CVR_I32, 1 << 22)));
+    const int64_t one = CVR_UPSAMPLE_INT8_ONE * CVR_UPSAMPLE_INT8_ONE;
+    const hlo_value half = hlo_integer(h, CVR_I32, one / 2);
+    hlo_result(h, hlo_div(h, hlo_add(h, x, half), hlo_integer(h, CVR_I32, one)));
 }
 
 /* A range of an axis after the other, since their lengths differ. */
