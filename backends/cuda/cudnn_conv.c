@@ -124,7 +124,8 @@ static int32_t widen_weight(const cudnn_form *f, const cvr_kernel_args *a, const
     return library_cast(&made, a->outputs[0], r, err);
 }
 
-/* The same of a padded one, which lies at vectors[1]: what it has of the channels that are not there is left out. */
+/* The same of a padded one, which lies at vectors[1]: it is brought to vectors[0] without the channels that it has
+ * more. */
 static int32_t widen_padded_weight(const cudnn_form *f, const cvr_kernel_args *a, const cvr_recorder *r,
                                    cvr_error *err) {
     cvr_tensor made = *a->outputs[0];
@@ -133,7 +134,7 @@ static int32_t widen_padded_weight(const cudnn_form *f, const cvr_kernel_args *a
     cvr_tensor padded = form_padded(&made);
     padded.data = (char *)a->workspace + f->vectors[1];
     CVR_TRY(library_fit_channels(&padded, &made, r, err));
-    return library_cast(&made, a->outputs[0], r, err);
+    return widen_weight(f, a, r, err);
 }
 
 static uint32_t backward_weight_pads(const cvr_signature *sig) {

@@ -38,8 +38,7 @@ struct cudnn_form {
 /* An op that cuDNN computes. `op` comes first, so that its address is this struct's. */
 typedef struct cudnn_op {
     library_op op;
-    /* Which inputs have the channels of a picture, so that padding them may help; 0: there is no picture. NULL: none.
-     */
+    /* Which inputs have the channels of a picture, so that padding them may help, a bit each. NULL: none ever. */
     uint32_t (*pads)(const cvr_signature *sig);
     /* Fills in an empty form, of which `pads` may be set, for a signature that `op.takes`. The list ends with NULL. */
     void (*forms[CUDNN_FORMS + 1])(const cvr_signature *sig, cudnn_form *f);

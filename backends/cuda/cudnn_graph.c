@@ -159,19 +159,19 @@ static int32_t make_stats(const cudnn_target *t, const cudnn_step *s, const cudn
                       {CUDNN_ATTR_OPERATION_GENSTATS_SQSUMDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &of[s->tensors[2]]});
 }
 
-/* CUDNN_ATTR_REDUCTION_IS_DETERMINISTIC, which older headers lack. A library that does not know it refuses the graph.
- */
-#define SAME_BITS 1602
+/* CUDNN_ATTR_REDUCTION_IS_DETERMINISTIC: older headers lack the name, and a library that does not know the number
+ * refuses the graph. */
+#define REDUCTION_IS_DETERMINISTIC 1602
 
 static int32_t make_sum(const cudnn_target *t, const cudnn_step *s, const cudnnBackendDescriptor_t *of,
                         cudnn_owned *owned, cudnnBackendDescriptor_t *out, cvr_error *err) {
     const cudnnReduceTensorOp_t add = CUDNN_REDUCE_TENSOR_ADD;
-    const bool same_bits = true;
+    const bool deterministic = true;
     cudnnBackendDescriptor_t sum;
     CVR_TRY(CUDNN_MAKE(t, owned, CUDNN_BACKEND_REDUCTION_DESCRIPTOR, &sum, err,
                        {CUDNN_ATTR_REDUCTION_OPERATOR, CUDNN_TYPE_REDUCTION_OPERATOR_TYPE, 1, &add},
                        {CUDNN_ATTR_REDUCTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &in_f32},
-                       {SAME_BITS, CUDNN_TYPE_BOOLEAN, 1, &same_bits}));
+                       {REDUCTION_IS_DETERMINISTIC, CUDNN_TYPE_BOOLEAN, 1, &deterministic}));
     return CUDNN_MAKE(t, owned, CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR, out, err,
                       {CUDNN_ATTR_OPERATION_REDUCTION_DESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &sum},
                       {CUDNN_ATTR_OPERATION_REDUCTION_XDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &of[s->tensors[0]]},

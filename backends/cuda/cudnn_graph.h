@@ -28,7 +28,7 @@ enum { CUDNN_CONV, CUDNN_CONV_DATA, CUDNN_CONV_WEIGHT, CUDNN_POINTWISE, CUDNN_ST
  * CUDNN_POINTWISE     a, b, y: y = mode(a, b); b is NO_TENSOR where the mode has one operand; of the gradient of an
  *                     activation (CUDNN_POINTWISE_RELU_BWD) a is the result's gradient and b what was activated
  * CUDNN_STATS         x, sum, sum of squares, over all axes but C
- * CUDNN_SUM           x, sum, over all axes but C, with the same bits each time
+ * CUDNN_SUM           x, sum, NO_TENSOR: over all axes but C, with the same bits each time
  */
 #define NO_TENSOR UINT32_MAX
 typedef struct cudnn_step {

@@ -28,34 +28,40 @@ static int32_t norm_takes(const cvr_signature *s, cvr_error *reason) {
     return form_takes_conv(&attrs->conv.conv, s->outputs[0], s->inputs[WEIGHT], s->inputs[GRAD], reason);
 }
 
-/* xhat = (x - mean) * invstd, and in *what what was activated: y, or xhat * scale + shift. */
-static uint32_t normalised(const cvr_signature *sig, cudnn_form *f, uint32_t x, uint32_t *what) {
-    cudnn_graph *g = &f->graph;
-    uint32_t v = cudnn_add_pointwise(g, CUDNN_POINTWISE_SUB, x, form_input(f, sig, MEAN, CVR_F32));
-    const uint32_t xhat = v = cudnn_add_pointwise(g, CUDNN_POINTWISE_MUL, v, form_input(f, sig, INVSTD, CVR_F32));
-    if (!what) return xhat;
-    if (form_optional(sig, Y)) {
-        *what = form_input(f, sig, Y, sig->outputs[0]->dtype);
-        return xhat;
-    }
+/* xhat = (x - mean) * invstd */
+static uint32_t normalised(const cvr_signature *sig, cudnn_form *f, uint32_t x) {
+    const uint32_t d = cudnn_add_pointwise(&f->graph, CUDNN_POINTWISE_SUB, x, form_input(f, sig, MEAN, CVR_F32));
+    return cudnn_add_pointwise(&f->graph, CUDNN_POINTWISE_MUL, d, form_input(f, sig, INVSTD, CVR_F32));
+}
+
+/* What tells where the activation let a gradient through: its result y, where that was kept, else its operand, which is
+ * xhat * scale + shift. */
+static uint32_t activated(const cvr_signature *sig, cudnn_form *f, uint32_t xhat) {
+    uint32_t v = xhat;
+    if (form_optional(sig, Y)) return form_input(f, sig, Y, sig->outputs[0]->dtype);
     if (form_optional(sig, SCALE))
-        v = cudnn_add_pointwise(g, CUDNN_POINTWISE_MUL, v, form_input(f, sig, SCALE, CVR_F32));
+        v = cudnn_add_pointwise(&f->graph, CUDNN_POINTWISE_MUL, v, form_input(f, sig, SCALE, CVR_F32));
     if (form_optional(sig, SHIFT))
-        v = cudnn_add_pointwise(g, CUDNN_POINTWISE_ADD, v, form_input(f, sig, SHIFT, CVR_F32));
-    *what = v;
-    return xhat;
+        v = cudnn_add_pointwise(&f->graph, CUDNN_POINTWISE_ADD, v, form_input(f, sig, SHIFT, CVR_F32));
+    return v;
+}
+
+/* over all axes but C */
+static void add_sum(const cvr_signature *sig, cudnn_form *f, uint32_t x, uint32_t output) {
+    const uint32_t to = form_output(f, sig, output);
+    cudnn_add_step(&f->graph, &(const cudnn_step){.kind = CUDNN_SUM, .tensors = {x, to, NO_TENSOR}});
 }
 
 static void sums_in_plan(const cvr_signature *sig, cudnn_form *f) {
     const cvr_conv2d_backward_input_norm_attrs *attrs = attrs_of(sig->attrs);
     const uint32_t dtype = sig->inputs[GRAD]->dtype, activates = attrs->activation != CVR_ACTIVATION_NONE;
     cudnn_graph *g = &f->graph;
-    uint32_t what = NO_TENSOR;
     const uint32_t grad = form_input(f, sig, GRAD, dtype), weight = form_input(f, sig, WEIGHT, dtype);
     uint32_t v = form_passing(f, sig->outputs[0]);
     form_conv(f, CUDNN_CONV_DATA, &attrs->conv.conv, v, weight, grad);
     if (form_optional(sig, OTHER)) v = cudnn_add_pointwise(g, CUDNN_POINTWISE_ADD, v, form_input(f, sig, OTHER, dtype));
-    const uint32_t x = form_input(f, sig, X, dtype), xhat = normalised(sig, f, x, activates ? &what : NULL);
+    const uint32_t xhat = normalised(sig, f, form_input(f, sig, X, dtype));
+    const uint32_t what = activates ? activated(sig, f, xhat) : NO_TENSOR;
     const uint32_t made = form_output(f, sig, 0);
     const cudnn_step last = {.kind = CUDNN_POINTWISE,
                              .mode = activates ? CUDNN_POINTWISE_RELU_BWD : CUDNN_POINTWISE_IDENTITY,
@@ -63,12 +69,11 @@ static void sums_in_plan(const cvr_signature *sig, cudnn_form *f) {
                              .tensors = {v, what, made}};
     cudnn_add_step(g, &last);
     const uint32_t products = cudnn_add_pointwise(g, CUDNN_POINTWISE_MUL, made, xhat);
-    cudnn_add_step(g, &(const cudnn_step){.kind = CUDNN_SUM, .tensors = {products, form_output(f, sig, 1)}});
-    cudnn_add_step(g, &(const cudnn_step){.kind = CUDNN_SUM, .tensors = {made, form_output(f, sig, 2)}});
+    add_sum(sig, f, products, 1);
+    add_sum(sig, f, made, 2);
 }
 
-/* ---- the same by device kernels: conv2d_backward_input into output 0, the sum in place, batch_norm2d_backward_sums
- * ---- */
+/* ---- the same by device kernels ---- */
 
 static uint64_t sums_workspace(const cvr_tensor *g) {
     return device_columns_workspace((uint64_t)(cvr_numel(4, g->shape) / g->shape[1]), (uint64_t)g->shape[1]);
@@ -83,6 +88,7 @@ static uint64_t norm_plain_workspace(const library_op *op, const cvr_signature *
     return n > m ? n : m;
 }
 
+/* conv2d_backward_input into output 0, the other gradient added in place, then batch_norm2d_backward_sums */
 static int32_t norm_plain(const library_op *op, const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
     const cvr_batch_norm2d_apply_attrs act = {attrs_of(a->attrs)->activation};
     const cvr_tensor *const in[7] = {device_in(a, X),      a->outputs[0],       device_in(a, SCALE), device_in(a, MEAN),

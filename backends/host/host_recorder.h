@@ -14,8 +14,8 @@
 int32_t host_record_code(const cvr_host *host, const cvr_launch *l, const cvr_recorder *inner, const char *backend,
                          cvr_error *err);
 
-/* That a dispatch makes sense, and asks for no more than the device has; CVR_ERR_PLUGIN says what does not. It is what
- * requests that come through host_record_code have been asked. */
+/* That a dispatch makes sense, and asks for no more than the device has; CVR_ERR_PLUGIN says what does not. Dispatches
+ * that come through host_record_code have passed it. */
 int32_t host_check_dispatch(const cvr_dispatch *d, const cvr_device_info *info, cvr_error *err);
 
 /* Whether an address is in one of the ranges that the launch touches. */

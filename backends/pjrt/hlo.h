@@ -171,6 +171,8 @@ void hlo_loop_end(hlo *h, const hlo_loop *l, hlo_value *carried);
 /* The functions of elementwise programs, to the rounding of the reference. */
 hlo_value hlo_step(hlo *h, uint32_t code, const hlo_value v[4]);
 hlo_value hlo_sigmoid(hlo *h, hlo_value a);
+/* exp(x) over its sum along these axes, a bit each */
+hlo_value hlo_softmax(hlo *h, hlo_value x, uint32_t axes);
 /* v^exponent; 0 and 2 do without a power. */
 hlo_value hlo_power(hlo *h, hlo_value v, double exponent);
 /* 1 / sqrt(var + eps) */

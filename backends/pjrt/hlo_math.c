@@ -86,6 +86,12 @@ hlo_value hlo_sigmoid(hlo *h, hlo_value a) {
     return hlo_div(h, one, hlo_add(h, one, hlo_unary(h, "exponential", hlo_unary(h, "negate", a))));
 }
 
+hlo_value hlo_softmax(hlo *h, hlo_value x, uint32_t axes) {
+    const hlo_value most = hlo_expand(h, hlo_reduce(h, "maximum", x, axes), x, axes);
+    const hlo_value e = hlo_unary(h, "exponential", hlo_sub(h, x, most));
+    return hlo_div(h, e, hlo_expand(h, hlo_sum(h, e, axes), x, axes));
+}
+
 hlo_value hlo_power(hlo *h, hlo_value v, double exponent) {
     if (exponent == 0) return hlo_fill(h, v, 1);
     return exponent == 2 ? hlo_mul(h, v, v) : hlo_binary(h, "power", v, hlo_f32(h, exponent));

@@ -101,11 +101,13 @@ hlo_value hlo_slice_axis(hlo *h, hlo_value a, uint32_t axis, int64_t from, int64
     return hlo_slice(h, a, low, high, NULL);
 }
 
-/* ", %at, %zero" for the axes of a, and the types of all that has been named. */
+/* ", %at, %zero": where a slice of `a` starts along each axis. */
 static void put_place(hlo *h, hlo_value a, uint32_t axis, hlo_value at, hlo_value zero) {
     char text[HLO_TEXT];
     for (uint32_t i = 0; i < a.rank; i++) hlo_put(h, ", %s", hlo_name(i == axis ? at : zero, text));
 }
+
+/* The types of those, and the result's, which end the statement. */
 static void put_place_types(hlo *h, hlo_value a, hlo_value result) {
     char text[HLO_TEXT];
     for (uint32_t i = 0; i < a.rank; i++) hlo_put(h, ", tensor<i32>");

@@ -64,8 +64,9 @@ typedef struct pjrt_device {
     cvr_device_info info;
     char name[128], driver[512], features[160];
     uint64_t page;
-    int32_t is_cpu, caches, told_full;
-    char dump[1024]; /* a folder for the text of every program, or "" */
+    int32_t is_cpu, caches;
+    int32_t told_unkept; /* it was said that the cache folder does not take programs */
+    char dump[1024];     /* a folder for the text of every program, or "" */
     pjrt_block *blocks;
     uint64_t n_blocks, blocks_capacity;
     pjrt_piece *pieces; /* by address; none overlaps another */

@@ -147,10 +147,10 @@ static void executable_free(pjrt_device *d, PJRT_Executable *executable) {
 static void keep(pjrt_device *d, const cvr_cache_service *cache, const char *name, const pjrt_text *file) {
     cvr_error why = CVR_ERROR_INIT;
     char line[1100];
-    if (cache->put(cache, name, file->s, file->n, &why) == CVR_OK || d->told_full) return;
+    if (cache->put(cache, name, file->s, file->n, &why) == CVR_OK || d->told_unkept) return;
     (void)snprintf(line, sizeof line, "pjrt: a compiled program is not kept in the cache folder: %.1000s", why.message);
     d->host->log(d->host, CVR_LOG_WARNING, line);
-    d->told_full = 1;
+    d->told_unkept = 1;
 }
 
 static void to_cache(pjrt_device *d, const char *name, const char *versions, const pjrt_trace *t,

@@ -130,8 +130,7 @@ void cudnn_graph_run(const cudnn_graph *g, void *const *addresses) {
     for (uint32_t i = 0; i < g->n_steps; i++) {
         numbers t[3] = {{NULL, NULL}};
         for (int k = 0; k < 3; k++)
-            if (g->steps[i].tensors[k] != NO_TENSOR && (k < 2 || g->steps[i].kind != CUDNN_SUM))
-                t[k] = all[g->steps[i].tensors[k]];
+            if (g->steps[i].tensors[k] != NO_TENSOR) t[k] = all[g->steps[i].tensors[k]];
         run_step(&g->steps[i], t);
     }
     n = 0;

@@ -1,7 +1,7 @@
 /*
  * Kernels for tests that round their weights to the activations' type, as NVIDIA's libraries want them: the device
- * kernels of four ops once more, flagged CVR_KERNEL_CASTS(1), before those of `emu`. They take f32 weights where they
- * do not have to be rounded, in f32; what they are given in low precision besides is refused.
+ * kernels of four ops once more, flagged CVR_KERNEL_CASTS(1), before those of `emu`. A weight of another type than
+ * the activations is refused, so each that reaches them in low precision was cast before.
  */
 #include "../../backends/device/ops/device_ops.h"
 

@@ -4,11 +4,12 @@
  */
 #include "emit_box_loss.h"
 #include "emit.h"
+#include "emit_row_loss.h"
 
 #define EPS 1e-7
 #define PI 3.14159265358979323846
 
-/* ---- numbers that know how they move with the four sides of a box ---- */
+/* ---- dual numbers (forward-mode differentiation): a value and its slopes along the four sides of a box ---- */
 
 typedef struct number {
     hlo_value at, by[4];
@@ -216,32 +217,17 @@ static hlo_value smooth_loss(hlo *h, const box_rows *r, hlo_value slope[4]) {
 /* The overlap of the decoded box and the object, both about the anchor's centre. */
 static hlo_value decoded_loss(hlo *h, const box_rows *r, hlo_value slope[4]) {
     cvr_box_coder_attrs coder = {.coder = r->attrs->coder};
-    const hlo_value zero = hlo_f32(h, 0), most = hlo_f32(h, (double)4.135166556742356f);
-    boxes about, object;
-    hlo_value by[4], half[2];
-    for (int k = 0; k < 4; k++) coder.weights[k] = r->attrs->weights[k];
-    for (int k = 0; k < 2; k++) {
-        half[k] = hlo_scale(h, hlo_sub(h, r->anchor.side[k + 2], r->anchor.side[k]), 0.5);
-        about.side[k] = hlo_unary(h, "negate", half[k]);
-        about.side[k + 2] = half[k];
-        for (int end = k; end < 4; end += 2)
-            object.side[end] = hlo_sub(h, hlo_sub(h, r->object.side[end], r->anchor.side[k]), half[k]);
+    boxes object, by;
+    hlo_value half[2];
+    const boxes about = boxes_centred(h, &r->anchor, half);
+    for (int k = 0; k < 4; k++) {
+        coder.weights[k] = r->attrs->weights[k];
+        object.side[k] = hlo_sub(h, hlo_sub(h, r->object.side[k], r->anchor.side[k % 2]), half[k % 2]);
     }
     const boxes box = boxes_decode(h, &coder, &r->delta, &about);
-    const hlo_value loss = overlap_loss(h, r->attrs->kind, &box, &object, by);
-    for (int k = 0; k < 2; k++) {
-        const hlo_value side = hlo_scale(h, half[k], 2);
-        if (coder.coder == CVR_CODER_LTRB) {
-            slope[k] = hlo_unary(h, "negate", hlo_mul(h, by[k], side));
-            slope[k + 2] = hlo_mul(h, by[k + 2], side);
-            continue;
-        }
-        const hlo_value weight = hlo_f32(h, coder.weights[k + 2]), growth = hlo_div(h, r->delta.side[k + 2], weight);
-        hlo_value reach = hlo_div(h, hlo_mul(h, hlo_unary(h, "exponential", growth), half[k]), weight);
-        if (coder.coder == CVR_CODER_CENTER) reach = hlo_select(h, hlo_compare(h, "GT", growth, most), zero, reach);
-        slope[k] = hlo_div(h, hlo_mul(h, hlo_add(h, by[k], by[k + 2]), side), hlo_f32(h, coder.weights[k]));
-        slope[k + 2] = hlo_mul(h, hlo_sub(h, by[k + 2], by[k]), reach);
-    }
+    const hlo_value loss = overlap_loss(h, r->attrs->kind, &box, &object, by.side);
+    const boxes d = boxes_decode_backward(h, &coder, &r->delta, &about, &by);
+    memcpy(slope, d.side, sizeof d.side);
     return loss;
 }
 

@@ -171,6 +171,38 @@ boxes boxes_decode(hlo *h, const cvr_box_coder_attrs *c, const boxes *delta, con
     return box;
 }
 
+boxes boxes_decode_backward(hlo *h, const cvr_box_coder_attrs *c, const boxes *delta, const boxes *anchor,
+                            const boxes *grad) {
+    const hlo_value zero = hlo_f32(h, 0);
+    boxes d;
+    for (int k = 0; k < 2; k++) {
+        const hlo_value size = hlo_sub(h, anchor->side[2 + k], anchor->side[k]);
+        hlo_value is_held;
+        if (c->coder == CVR_CODER_LTRB) {
+            d.side[k] = hlo_mul(h, hlo_unary(h, "negate", grad->side[k]), size);
+            d.side[2 + k] = hlo_mul(h, grad->side[2 + k], size);
+            continue;
+        }
+        const hlo_value e = exponent(h, c, delta->side[2 + k], 2 + k, &is_held);
+        const hlo_value half = hlo_select(h, is_held, zero, hlo_scale(h, size, 0.5));
+        const hlo_value sum = hlo_mul(h, hlo_add(h, grad->side[k], grad->side[2 + k]), size);
+        const hlo_value wider = hlo_mul(h, hlo_mul(h, hlo_sub(h, grad->side[2 + k], grad->side[k]), half), e);
+        d.side[k] = hlo_div(h, sum, hlo_f32(h, c->weights[k]));
+        d.side[2 + k] = hlo_div(h, wider, hlo_f32(h, c->weights[2 + k]));
+    }
+    return d;
+}
+
+boxes boxes_centred(hlo *h, const boxes *anchor, hlo_value half[2]) {
+    boxes about;
+    for (int k = 0; k < 2; k++) {
+        half[k] = hlo_scale(h, hlo_sub(h, anchor->side[k + 2], anchor->side[k]), 0.5);
+        about.side[k] = hlo_unary(h, "negate", half[k]);
+        about.side[k + 2] = half[k];
+    }
+    return about;
+}
+
 /* K boxes an anchor: (N,A,4*K) as (N,A*K,4), and the anchors as often. */
 static hlo_value one_each(hlo *h, hlo_value v, hlo_value *anchors) {
     const int64_t n = v.shape[0], a = v.shape[1], k = v.shape[2] / 4, flat[3] = {n, a * k, 4};
@@ -190,28 +222,12 @@ HLO_EMITTER(decode_boxes) {
 }
 
 HLO_EMITTER(decode_boxes_backward) {
-    const cvr_box_coder_attrs *c = HLO_ATTRS(cvr_box_coder_attrs);
-    const hlo_value all = hlo_input(h, 0), zero = hlo_f32(h, 0);
+    const hlo_value all = hlo_input(h, 0);
     hlo_value anchors = boxes_anchors(h, 1, all.shape[0]);
     const hlo_value each = one_each(h, all, &anchors);
     const boxes delta = boxes_of(h, each), anchor = boxes_of(h, anchors);
     const boxes grad = boxes_of(h, one_each(h, hlo_input(h, 2), NULL));
-    boxes d;
-    for (int k = 0; k < 2; k++) {
-        const hlo_value size = hlo_sub(h, anchor.side[2 + k], anchor.side[k]);
-        hlo_value is_held;
-        if (c->coder == CVR_CODER_LTRB) {
-            d.side[k] = hlo_mul(h, hlo_unary(h, "negate", grad.side[k]), size);
-            d.side[2 + k] = hlo_mul(h, grad.side[2 + k], size);
-            continue;
-        }
-        const hlo_value e = exponent(h, c, delta.side[2 + k], 2 + k, &is_held);
-        const hlo_value half = hlo_select(h, is_held, zero, hlo_scale(h, size, 0.5));
-        const hlo_value sum = hlo_mul(h, hlo_add(h, grad.side[k], grad.side[2 + k]), size);
-        const hlo_value wider = hlo_mul(h, hlo_mul(h, hlo_sub(h, grad.side[2 + k], grad.side[k]), half), e);
-        d.side[k] = hlo_div(h, sum, hlo_f32(h, c->weights[k]));
-        d.side[2 + k] = hlo_div(h, wider, hlo_f32(h, c->weights[2 + k]));
-    }
+    const boxes d = boxes_decode_backward(h, HLO_ATTRS(cvr_box_coder_attrs), &delta, &anchor, &grad);
     hlo_result(h, boxes_together(h, &d));
 }
 

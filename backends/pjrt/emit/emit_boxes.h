@@ -19,5 +19,10 @@ hlo_value boxes_iou(hlo *h, const boxes *a, const boxes *b);
 /* (N,A) or (N,M) as (N,A,M): along the rows, or the columns. */
 boxes boxes_spread(hlo *h, const boxes *b, hlo_value like, int as_rows);
 boxes boxes_decode(hlo *h, const cvr_box_coder_attrs *c, const boxes *delta, const boxes *anchor);
+/* Its gradient with respect to the deltas, of that with respect to the boxes. */
+boxes boxes_decode_backward(hlo *h, const cvr_box_coder_attrs *c, const boxes *delta, const boxes *anchor,
+                            const boxes *grad);
+/* The anchor moved about 0, where f32 holds more; half[k]: half of its side along x and y. */
+boxes boxes_centred(hlo *h, const boxes *anchor, hlo_value half[2]);
 
 #endif

@@ -1,5 +1,6 @@
 /* Networks of 8-bit integers (<cvr/plugin/ops/quant.h>): sums in i32, which no rounding touches. */
 #include "emit.h"
+#include "emit_heads.h"
 #include "emit_windows.h"
 #include <cvr/plugin/ops/quant.h>
 #include <math.h>
@@ -29,13 +30,14 @@ HLO_EMITTER(dequantize) {
     hlo_result(h, hlo_mul(h, x, hlo_has(h, 1) ? hlo_along(h, hlo_input(h, 1), x, axis) : hlo_f32(h, a->scale)));
 }
 
-static hlo_value without_zero(hlo *h, const cvr_requant *q) {
-    return hlo_sub(h, hlo_convert(h, hlo_input_raw(h, 0), CVR_I32), hlo_integer(h, CVR_I32, q->x_zero));
+/* input i - x.zero, i32 */
+static hlo_value without_zero(hlo *h, uint32_t i, const cvr_requant *q) {
+    return hlo_sub(h, hlo_convert(h, hlo_input_raw(h, i), CVR_I32), hlo_integer(h, CVR_I32, q->x_zero));
 }
 
 HLO_EMITTER(requantize_int8) {
     const cvr_requant *q = HLO_ATTRS(cvr_requant);
-    const hlo_value x = hlo_mul(h, hlo_convert(h, without_zero(h, q), CVR_F32), hlo_f32(h, q->x_scale));
+    const hlo_value x = hlo_mul(h, hlo_convert(h, without_zero(h, 0, q), CVR_F32), hlo_f32(h, q->x_scale));
     hlo_result(h, rounded(h, hlo_div(h, x, hlo_f32(h, q->y_scale)), q->y_zero, 0, 255));
 }
 
@@ -51,7 +53,7 @@ static void requantized(hlo *h, hlo_value acc, const cvr_requant *q) {
 
 HLO_EMITTER(conv2d_int8) {
     const cvr_conv2d_int8_attrs *a = HLO_ATTRS(cvr_conv2d_int8_attrs);
-    const hlo_value x = without_zero(h, &a->q), weight = hlo_convert(h, hlo_input_raw(h, 1), CVR_I32);
+    const hlo_value x = without_zero(h, 0, &a->q), weight = hlo_convert(h, hlo_input_raw(h, 1), CVR_I32);
     hlo_value y = hlo_like(h->a->outputs[0]);
     y.dtype = CVR_I32;
     requantized(h, windows_convolve(h, &a->conv, x, weight, y), &a->q);
@@ -59,7 +61,7 @@ HLO_EMITTER(conv2d_int8) {
 
 HLO_EMITTER(conv_transpose2d_int8) {
     const cvr_conv_transpose2d_int8_attrs *a = HLO_ATTRS(cvr_conv_transpose2d_int8_attrs);
-    const hlo_value x = without_zero(h, &a->q), weight = hlo_convert(h, hlo_input_raw(h, 1), CVR_I32);
+    const hlo_value x = without_zero(h, 0, &a->q), weight = hlo_convert(h, hlo_input_raw(h, 1), CVR_I32);
     hlo_value y = hlo_like(h->a->outputs[0]);
     y.dtype = CVR_I32;
     requantized(h, windows_transposed(h, &a->conv.conv, x, weight, y), &a->q);
@@ -67,16 +69,13 @@ HLO_EMITTER(conv_transpose2d_int8) {
 
 HLO_EMITTER(linear_int8) {
     const cvr_requant *q = HLO_ATTRS(cvr_requant);
-    const hlo_value x = without_zero(h, q), weight = hlo_convert(h, hlo_input_raw(h, 1), CVR_I32);
+    const hlo_value x = without_zero(h, 0, q), weight = hlo_convert(h, hlo_input_raw(h, 1), CVR_I32);
     requantized(h, hlo_dot(h, x, weight, 0, x.rank - 1, 1), q);
 }
 
-/* (N,L,D) -> (N,heads,L,E) in i32, less the zero point */
-static hlo_value split_heads(hlo *h, uint32_t i, const cvr_attention_int8_attrs *a) {
-    const hlo_value x = hlo_sub(h, hlo_convert(h, hlo_input_raw(h, i), CVR_I32), hlo_integer(h, CVR_I32, a->q.x_zero));
-    const int64_t heads = a->attention.num_heads, shape[4] = {x.shape[0], x.shape[1], heads, x.shape[2] / heads};
-    static const uint32_t heads_first[4] = {0, 2, 1, 3};
-    return hlo_transpose(h, hlo_reshape(h, x, 4, shape), heads_first);
+/* Input i, (N,heads,L,E) */
+static hlo_value head(hlo *h, uint32_t i, const cvr_attention_int8_attrs *a) {
+    return heads_apart(h, without_zero(h, i, &a->q), a->attention.num_heads);
 }
 
 /* cvr_attention_int8_weight, as i32 */
@@ -96,8 +95,7 @@ static hlo_value attention_weights(hlo *h, hlo_value below, float decay) {
 
 HLO_EMITTER(scaled_dot_product_attention_int8) {
     const cvr_attention_int8_attrs *a = HLO_ATTRS(cvr_attention_int8_attrs);
-    const hlo_value q = split_heads(h, 0, a), k = split_heads(h, 1, a), v = split_heads(h, 2, a);
-    static const uint32_t heads_back[4] = {0, 2, 1, 3};
+    const hlo_value q = head(h, 0, a), k = head(h, 1, a), v = head(h, 2, a);
     const float ratio = (float)a->q.x_scale / (float)a->q.y_scale;
     const hlo_value s = hlo_dot(h, q, k, 2, 3, 3); /* (N,heads,L,S) */
     const hlo_value most = hlo_expand(h, hlo_reduce(h, "maximum", s, 8), s, 8);
@@ -105,7 +103,7 @@ HLO_EMITTER(scaled_dot_product_attention_int8) {
     const hlo_value sum = hlo_dot(h, p, v, 2, 3, 2), all = hlo_convert(h, hlo_sum(h, p, 8), CVR_F32);
     const hlo_value m = hlo_expand(h, hlo_div(h, hlo_fill(h, all, (double)ratio), all), sum, 8);
     const hlo_value y = rounded(h, hlo_mul(h, hlo_convert(h, sum, CVR_F32), m), a->q.y_zero, 0, 255);
-    hlo_result(h, hlo_reshape_like(h, hlo_transpose(h, y, heads_back), hlo_like(h->a->outputs[0])));
+    hlo_result(h, heads_together(h, y));
 }
 
 /* a * b + c, rounded once: in f64, where the product of a byte and an f32 is exact */
@@ -158,7 +156,7 @@ static void mean_result(hlo *h, hlo_value sums, const cvr_requant *q, const int6
 
 HLO_EMITTER(avg_pool2d_int8) {
     const cvr_avg_pool2d_int8_attrs *a = HLO_ATTRS(cvr_avg_pool2d_int8_attrs);
-    const hlo_value x = without_zero(h, &a->q), y = hlo_like(h->a->outputs[0]);
+    const hlo_value x = without_zero(h, 0, &a->q), y = hlo_like(h->a->outputs[0]);
     const int64_t in[2] = {x.shape[1], x.shape[2]}, p = y.shape[1], q = y.shape[2];
     int64_t *n = (int64_t *)calloc((size_t)(p * q), sizeof *n);
     if (!n) {
@@ -175,7 +173,7 @@ HLO_EMITTER(avg_pool2d_int8) {
 
 /* ---- upsample_int8 ---- */
 
-/* x (R, ...) -> (P, ...): for each p 2048 - t of row `low` and t of row `high`, whole numbers. */
+/* x (R, ...) -> (P, ...): for each p CVR_UPSAMPLE_INT8_ONE - t of row `low` and t of row `high`, whole numbers. */
 static hlo_value between_rows(hlo *h, const cvr_upsample_attrs *a, int axis, hlo_value x, int64_t to) {
     int32_t *low = (int32_t *)calloc((size_t)to * 3, sizeof *low), *high = low + to, *t = high + to;
     hlo_value y = x;
@@ -190,7 +188,8 @@ static hlo_value between_rows(hlo *h, const cvr_upsample_attrs *a, int axis, hlo
         t[p] = cvr_upsample_int8_share(s.t);
     }
     y.shape[0] = to;
-    const hlo_value share = hlo_along(h, hlo_table_i32(h, t, 1, &to), y, 0), one = hlo_integer(h, CVR_I32, 2048);
+    const hlo_value share = hlo_along(h, hlo_table_i32(h, t, 1, &to), y, 0),
+                    one = hlo_integer(h, CVR_I32, CVR_UPSAMPLE_INT8_ONE);
     const hlo_value first = hlo_mul(h, hlo_take(h, x, hlo_table_i32(h, low, 1, &to)), hlo_sub(h, one, share));
     y = hlo_add(h, first, hlo_mul(h, hlo_take(h, x, hlo_table_i32(h, high, 1, &to)), share));
     free(low);
@@ -203,8 +202,9 @@ HLO_EMITTER(upsample_int8) {
     hlo_value x = hlo_transpose(h, hlo_convert(h, hlo_input_raw(h, 0), CVR_I32), columns_first); /* (W,H,N,C) */
     x = hlo_transpose(h, between_rows(h, a, 1, x, a->size[1]), rows_first);                      /* (H,Q,N,C) */
     x = hlo_transpose(h, between_rows(h, a, 0, x, a->size[0]), back);                            /* (N,P,Q,C) */
-    const hlo_value half = hlo_integer(h, CVR_I32, 1 << 21);
-    hlo_result(h, hlo_div(h, hlo_add(h, x, half), hlo_integer(h, CVR_I32, 1 << 22)));
+    const int64_t one = CVR_UPSAMPLE_INT8_ONE * CVR_UPSAMPLE_INT8_ONE;
+    const hlo_value half = hlo_integer(h, CVR_I32, one / 2);
+    hlo_result(h, hlo_div(h, hlo_add(h, x, half), hlo_integer(h, CVR_I32, one)));
 }
 
 /* A range of an axis after the other, since their lengths differ. */
@@ -223,7 +223,7 @@ static hlo_value ranges(hlo *h, hlo_value x, uint32_t axis, int64_t to) {
 
 HLO_EMITTER(adaptive_avg_pool2d_int8) {
     const cvr_adaptive_avg_pool2d_int8_attrs *a = HLO_ATTRS(cvr_adaptive_avg_pool2d_int8_attrs);
-    const hlo_value x = without_zero(h, &a->q);
+    const hlo_value x = without_zero(h, 0, &a->q);
     const int64_t p = a->pool.size[0], q = a->pool.size[1], in[2] = {x.shape[1], x.shape[2]};
     int64_t *n = (int64_t *)calloc((size_t)(p * q), sizeof *n);
     if (!n) {

@@ -1,5 +1,6 @@
 /* Dense layers, products of matrices, attention (<cvr/plugin/ops/linear.h>, <cvr/plugin/ops/attention.h>). */
 #include "emit.h"
+#include "emit_heads.h"
 #include <cvr/plugin/ops/attention.h>
 #include <cvr/plugin/ops/linear.h>
 #include <math.h>
@@ -44,21 +45,20 @@ HLO_EMITTER(matmul) {
 
 /* ---- attention ---- */
 
-/* (N,L,heads*E) as (N,heads,L,E) */
-static hlo_value heads_of(hlo *h, hlo_value x, int64_t heads) {
+hlo_value heads_apart(hlo *h, hlo_value x, int64_t heads) {
     const int64_t shape[4] = {x.shape[0], x.shape[1], heads, x.shape[2] / heads};
     static const uint32_t order[4] = {0, 2, 1, 3};
     return hlo_transpose(h, hlo_reshape(h, x, 4, shape), order);
 }
 
-static hlo_value side_by_side(hlo *h, hlo_value x) {
+hlo_value heads_together(hlo *h, hlo_value x) {
     static const uint32_t order[4] = {0, 2, 1, 3};
     const int64_t shape[3] = {x.shape[0], x.shape[2], x.shape[1] * x.shape[3]};
     return hlo_reshape(h, hlo_transpose(h, x, order), 3, shape);
 }
 
 static hlo_value head(hlo *h, uint32_t i, int64_t heads) {
-    return heads_of(h, operand(h, i, 0), heads);
+    return heads_apart(h, operand(h, i, 0), heads);
 }
 
 /* s[l,j] = q[l] k[j] / sqrt(E) */
@@ -72,7 +72,7 @@ HLO_EMITTER(attention) {
     const hlo_value most = hlo_reduce(h, "maximum", s, 8);
     const hlo_value e = hlo_unary(h, "exponential", hlo_sub(h, s, hlo_expand(h, most, s, 8))), sum = hlo_sum(h, e, 8);
     const hlo_value p = hlo_div(h, e, hlo_expand(h, sum, e, 8));
-    hlo_result(h, side_by_side(h, hlo_dot(h, hlo_convert(h, p, v.dtype), v, 2, 3, 2)));
+    hlo_result(h, heads_together(h, hlo_dot(h, hlo_convert(h, p, v.dtype), v, 2, 3, 2)));
     hlo_result(h, hlo_add(h, most, hlo_unary(h, "log", sum)));
 }
 
@@ -84,13 +84,13 @@ HLO_EMITTER(attention_backward) {
     like.rank = 3;
     lse = hlo_reshape_like(h, lse, like);
     const hlo_value p = hlo_unary(h, "exponential", hlo_sub(h, s, hlo_expand(h, lse, s, 8)));
-    const hlo_value y = heads_of(h, hlo_input(h, 3), heads);
+    const hlo_value y = heads_apart(h, hlo_input(h, 3), heads);
     const hlo_value d = hlo_sum(h, hlo_mul(h, f32_grad, y), 8), dp = hlo_dot(h, grad, v, 2, 3, 3);
     hlo_value t = hlo_mul(h, p, hlo_sub(h, dp, hlo_expand(h, d, dp, 8)));
     t = hlo_convert(h, hlo_scale(h, t, 1 / sqrt((double)q.shape[3])), q.dtype);
-    hlo_result(h, side_by_side(h, hlo_dot(h, t, k, 2, 3, 2)));
-    hlo_result(h, side_by_side(h, hlo_dot(h, t, q, 2, 2, 2)));
-    hlo_result(h, side_by_side(h, hlo_dot(h, hlo_convert(h, p, q.dtype), grad, 2, 2, 2)));
+    hlo_result(h, heads_together(h, hlo_dot(h, t, k, 2, 3, 2)));
+    hlo_result(h, heads_together(h, hlo_dot(h, t, q, 2, 2, 2)));
+    hlo_result(h, heads_together(h, hlo_dot(h, hlo_convert(h, p, q.dtype), grad, 2, 2, 2)));
 }
 
 const hlo_op emit_linear_ops[] = {HLO_OP("linear", linear),

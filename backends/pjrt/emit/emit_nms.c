@@ -109,9 +109,7 @@ HLO_EMITTER(nms) {
                             [COUNT] = hlo_fill(h, count, 0),
                             [KEY] = rows_falling_key(h, score),
                             [OF_GROUP] = group,
-                            [APART] = grouped
-                                          ? hlo_unary(h, "not", moves)
-                                          : hlo_compare(h, "LT", hlo_fill(h, count, 0), hlo_integer(h, CVR_I32, 0))};
+                            [APART] = grouped ? hlo_unary(h, "not", moves) : hlo_fill(h, moves, 0)};
     hlo_loop loop;
     for (int k = 0; k < 4; k++) c[BOX + k] = box.side[k];
     hlo_loop_begin(h, &loop, c, CARRIED);

@@ -50,14 +50,13 @@ static void find_overlaps(hlo *h, ota *o, const boxes *anchor, const boxes *obje
     const hlo_value zero = hlo_f32(h, 0);
     const boxes delta = boxes_of(h, hlo_input(h, 2)), b = boxes_spread(h, object, o->like, 0);
     cvr_box_coder_attrs coder = {.coder = o->attrs->coder};
-    boxes about, to;
+    boxes to;
+    hlo_value half[2];
+    const boxes about = boxes_centred(h, anchor, half);
     for (int k = 0; k < 4; k++) coder.weights[k] = o->attrs->weights[k];
     for (int k = 0; k < 2; k++) {
-        const hlo_value half = hlo_scale(h, hlo_sub(h, anchor->side[k + 2], anchor->side[k]), 0.5);
         const hlo_value low = hlo_expand(h, anchor->side[k], o->like, OBJECTS);
-        const hlo_value by = hlo_expand(h, half, o->like, OBJECTS);
-        about.side[k] = hlo_unary(h, "negate", half);
-        about.side[k + 2] = half;
+        const hlo_value by = hlo_expand(h, half[k], o->like, OBJECTS);
         for (int end = k; end < 4; end += 2) to.side[end] = hlo_sub(h, hlo_sub(h, b.side[end], low), by);
     }
     const boxes box = boxes_decode(h, &coder, &delta, &about), wide = boxes_spread(h, &box, o->like, 1);
@@ -139,9 +138,9 @@ static hlo_value count_rows(hlo *h, const ota *o) {
 
 /* (N,A,M): which rows each object takes. */
 static hlo_value take_rows(hlo *h, const ota *o, hlo_value wanted) {
-    hlo_value c[5] = {hlo_reduce(h, "maximum", wanted, 3), o->near, o->far, o->candidate, wanted};
+    const hlo_value none_yet = hlo_fill(h, o->candidate, 0);
+    hlo_value c[5] = {hlo_reduce(h, "maximum", wanted, 3), o->near, o->far, none_yet, wanted};
     hlo_loop loop;
-    c[3] = hlo_binary(h, "and", c[3], hlo_unary(h, "not", c[3]));
     hlo_loop_begin(h, &loop, c, 5);
     const hlo_value none = hlo_f32(h, HUGE_VAL), goes_on = hlo_compare(h, "LT", loop.round, c[4]);
     const hlo_value chosen = hlo_binary(h, "and", cheapest(h, c[1], c[2], 1), hlo_expand(h, goes_on, o->like, ROWS));

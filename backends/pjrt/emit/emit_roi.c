@@ -160,23 +160,19 @@ static void open_samples(hlo *h, const rois *r, const roi_maps *m, const cvr_roi
     c[WIDTH] = hlo_convert(h, of_map(h, r, m->size[1], m->n), CVR_I32);
 }
 
-/* (N,R,P) or (N,R,Q) or (N,R) as (N,R,P,Q); `axes`: those that it does not have */
-static hlo_value over_pixels(hlo *h, hlo_value v, hlo_value like, uint32_t axes) {
-    return hlo_expand(h, v, like, axes);
-}
-
 /* Of this round's sample: the four rows of the table (N,R,P,Q) i32, and their weights. */
 static void corners_of(hlo *h, const hlo_value *c, hlo_value round, hlo_value row[4], hlo_value weight[4]) {
     const roi_axis y = roi_axis_get(c + Y), x = roi_axis_get(c + X);
     hlo_value pixel[2], by_y[2], by_x[2], like = y.bin;
     like.shape[like.rank++] = x.bin.shape[2];
+    /* (N,R,P), (N,R,Q) and (N,R) become (N,R,P,Q); the bits are the axes that they do not have */
     roi_sample(h, &y, hlo_div(h, round, c[N_X]), &pixel[0], by_y);
     roi_sample(h, &x, hlo_binary(h, "remainder", round, c[N_X]), &pixel[1], by_x);
-    const hlo_value width = over_pixels(h, c[WIDTH], like, 12), first = over_pixels(h, c[FIRST], like, 12);
-    const hlo_value line = hlo_mul(h, over_pixels(h, pixel[0], like, 8), width), zero = hlo_f32(h, 0);
-    const hlo_value low = hlo_add(h, hlo_add(h, first, line), over_pixels(h, pixel[1], like, 4));
+    const hlo_value width = hlo_expand(h, c[WIDTH], like, 12), first = hlo_expand(h, c[FIRST], like, 12);
+    const hlo_value line = hlo_mul(h, hlo_expand(h, pixel[0], like, 8), width), zero = hlo_f32(h, 0);
+    const hlo_value low = hlo_add(h, hlo_add(h, first, line), hlo_expand(h, pixel[1], like, 4));
     for (int k = 0; k < 4; k++) {
-        weight[k] = hlo_mul(h, over_pixels(h, by_y[k / 2], like, 8), over_pixels(h, by_x[k % 2], like, 4));
+        weight[k] = hlo_mul(h, hlo_expand(h, by_y[k / 2], like, 8), hlo_expand(h, by_x[k % 2], like, 4));
         hlo_value at = low;
         if (k / 2) at = hlo_add(h, at, width);
         if (k % 2) at = hlo_add(h, at, hlo_integer(h, CVR_I32, 1));

@@ -2,10 +2,11 @@
  * Losses of detectors that are sums over rows (<cvr/plugin/ops/detect_loss.h>). Each picture's sum is divided by how
  * many rows count, or have an object.
  */
+#include "emit_row_loss.h"
 #include "emit.h"
-#include "emit_box_loss.h"
+#include "emit_boxes.h"
+#include <cvr/plugin/ops/detect_loss.h>
 
-/* (N): what each picture's sum is divided by, of how many rows count there. */
 hlo_value row_norm(hlo *h, int64_t kind, hlo_value counts) {
     const hlo_value n = hlo_sum(h, hlo_convert(h, counts, CVR_F32), 2), one = hlo_f32(h, 1);
     if (kind == CVR_NORM_PICTURE) return hlo_scale(h, hlo_binary(h, "maximum", n, one), (double)n.shape[0]);
@@ -29,15 +30,12 @@ static hlo_value wide(hlo *h, hlo_value rows, hlo_value like) {
     return hlo_expand(h, rows, like, 4);
 }
 
-/* Sum of the rows that count, by pictures and then all; and the norm. */
 void row_loss_results(hlo *h, hlo_value rows, hlo_value counts, hlo_value norm) {
     const hlo_value kept = hlo_select(h, counts, rows, hlo_f32(h, 0));
     hlo_result(h, hlo_sum(h, hlo_mul(h, hlo_sum(h, kept, 2), share_of(h, norm)), 1));
     hlo_result(h, norm);
 }
 
-/* grad / norm of each row's picture, in the shape of `like`, 0 where the row does not count. Input `norm`, then grad.
- */
 hlo_value row_scale(hlo *h, uint32_t norm, hlo_value counts, hlo_value like) {
     const hlo_value grad = hlo_reshape(h, hlo_input(h, norm + 1), 0, NULL);
     const hlo_value scale = hlo_mul(h, share_of(h, hlo_input(h, norm)), grad);

@@ -6,26 +6,17 @@ static uint32_t axis_of(const hlo *h, hlo_value x) {
     return 1u << hlo_axis(x.rank, ((const cvr_softmax_attrs *)h->a->attrs)->dim);
 }
 
-/* x - max, and the sum of its exponentials, repeated. */
-static hlo_value shifted(hlo *h, hlo_value x, uint32_t axis, hlo_value *e, hlo_value *sum) {
-    const hlo_value d = hlo_sub(h, x, hlo_expand(h, hlo_reduce(h, "maximum", x, axis), x, axis));
-    *e = hlo_unary(h, "exponential", d);
-    *sum = hlo_expand(h, hlo_sum(h, *e, axis), x, axis);
-    return d;
-}
-
 HLO_EMITTER(softmax) {
     const hlo_value x = hlo_input(h, 0);
-    hlo_value e, sum;
-    (void)shifted(h, x, axis_of(h, x), &e, &sum);
-    hlo_result(h, hlo_div(h, e, sum));
+    hlo_result(h, hlo_softmax(h, x, axis_of(h, x)));
 }
 
 HLO_EMITTER(log_softmax) {
     const hlo_value x = hlo_input(h, 0);
-    hlo_value e, sum;
-    const hlo_value d = shifted(h, x, axis_of(h, x), &e, &sum);
-    hlo_result(h, hlo_sub(h, d, hlo_unary(h, "log", sum)));
+    const uint32_t axis = axis_of(h, x);
+    const hlo_value d = hlo_sub(h, x, hlo_expand(h, hlo_reduce(h, "maximum", x, axis), x, axis));
+    const hlo_value sum = hlo_sum(h, hlo_unary(h, "exponential", d), axis);
+    hlo_result(h, hlo_sub(h, d, hlo_unary(h, "log", hlo_expand(h, sum, x, axis))));
 }
 
 /* y, grad: y * (grad - sum of grad * y) */

@@ -203,8 +203,8 @@ static shared read_shared(hlo *h, uint32_t lr) {
                     hlo_compare(h, "LT", step, hlo_integer(h, CVR_I64, 0))};
 }
 
-/* Reads param, grad and state from these inputs, and gives the new values: the old ones where the step is idle, as it
- * is below 0. */
+/* Reads param, grad and state from these inputs, and gives the new values; the old ones where the step is below 0,
+ * which means that the update was vetoed (<cvr/plugin/idle.h>). */
 static void update_one(hlo *h, const shared *s, update_fn fn, const uint32_t *inputs, uint32_t n_state) {
     update u = {.param = hlo_input(h, inputs[0]), .grad = hlo_input(h, inputs[1])};
     for (uint32_t i = 0; i < n_state; i++) {

@@ -55,12 +55,6 @@ boxes yolo_box(hlo *h, const yolo_rows *y) {
     return b;
 }
 
-static hlo_value softmax(hlo *h, hlo_value x) {
-    const hlo_value most = hlo_reduce(h, "maximum", x, CLASSES);
-    const hlo_value e = hlo_unary(h, "exponential", hlo_sub(h, x, hlo_expand(h, most, x, CLASSES)));
-    return hlo_div(h, e, hlo_expand(h, hlo_sum(h, e, CLASSES), x, CLASSES));
-}
-
 HLO_EMITTER(boxes_of_map) {
     const cvr_yolo_attrs *a = HLO_ATTRS(cvr_yolo_attrs);
     yolo_rows y = {.each = a->n_anchors / 2,
@@ -71,7 +65,7 @@ HLO_EMITTER(boxes_of_map) {
     const boxes box = yolo_box(h, &y);
     const hlo_value sure = hlo_expand(h, yolo_share(h, &y, y.t[4]), y.score, CLASSES);
     hlo_result(h, boxes_together(h, &box));
-    hlo_result(h, hlo_mul(h, sure, a->softmax ? softmax(h, y.score) : yolo_share(h, &y, y.score)));
+    hlo_result(h, hlo_mul(h, sure, a->softmax ? hlo_softmax(h, y.score, CLASSES) : yolo_share(h, &y, y.score)));
 }
 
 const hlo_op emit_yolo_ops[] = {HLO_OP("yolo_boxes", boxes_of_map), {.op = NULL}};

@@ -4,6 +4,7 @@
  */
 #include "emit.h"
 #include "emit_box_loss.h"
+#include "emit_row_loss.h"
 #include "emit_yolo.h"
 #include <cvr/plugin/ops/detect_math.h>
 #include <math.h>
