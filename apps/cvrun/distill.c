@@ -12,15 +12,6 @@ typedef struct distilling {
 
 /* ---- measuring ---- */
 
-static int32_t measure_run(const char *run, measured_side *to, cvr_error *err) {
-    const arguments there = {.path = run};
-    cvr_session *s = NULL;
-    CVR_TRY(try_session(&there, CVR_FOR_EVALUATION, &s, err));
-    const int32_t status = measure_side(s, run, to, err);
-    cvr_session_close(&s);
-    return status;
-}
-
 static int32_t write_json(const distilling *d, cvr_config *c, bool print, cvr_error *err) {
     cvr_text t = {0};
     cvr_text_add(&t, "{\n  \"method\": ");
@@ -36,8 +27,13 @@ static int32_t write_json(const distilling *d, cvr_config *c, bool print, cvr_er
 }
 
 static int32_t measure(distilling *d, cvr_session *s, bool json, cvr_error *err) {
-    CVR_TRY(measure_run(d->origin, &d->before, err));
-    CVR_TRY(measure_run(d->folder, &d->after, err));
+    const arguments there = {.path = d->folder};
+    cvr_session *student = NULL;
+    CVR_TRY(measure_origin(d->folder, d->origin, &d->before, err));
+    int32_t status = try_session(&there, CVR_FOR_EVALUATION, &student, err);
+    if (status == CVR_OK) status = measure_side(student, d->folder, &d->after, err);
+    cvr_session_close(&student);
+    CVR_TRY(status);
     CVR_TRY(write_json(d, cvr_session_config(s), json, err));
     if (json) return CVR_OK;
     measured_sides_print(&d->before, &d->after);

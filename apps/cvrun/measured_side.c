@@ -35,6 +35,18 @@ int32_t measure_side(cvr_session *s, const char *folder, measured_side *to, cvr_
     return CVR_OK;
 }
 
+int32_t measure_origin(const char *run, const char *origin, measured_side *to, cvr_error *err) {
+    char *recipe = cvr_fs_join(run, "config.ini");
+    const arguments there = {.path = recipe, .settings = {"compressed.by="}, .n_settings = 1};
+    cvr_session *s = NULL;
+    if (!recipe) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    int32_t status = try_session(&there, CVR_FOR_EVALUATION | CVR_FROM_RUN, &s, err);
+    if (status == CVR_OK) status = measure_side(s, origin, to, err);
+    cvr_session_close(&s);
+    cvr_free(recipe);
+    return status;
+}
+
 void measured_side_clear(measured_side *m) {
     cvr_metrics_clear(&m->metrics);
 }

@@ -17,6 +17,9 @@ typedef struct measured_side {
 
 /* Evaluates the session's network, and times it; `folder`: the run whose weights it has. */
 int32_t measure_side(cvr_session *s, const char *folder, measured_side *to, cvr_error *err);
+/* The same of the run `origin` that `run` was made of, on the data and with the settings of `run`, so that the two can
+ * be compared: by its config.ini, whose model.weights are those of `origin`. */
+int32_t measure_origin(const char *run, const char *origin, measured_side *to, cvr_error *err);
 void measured_side_clear(measured_side *m);
 /* Adds `"NAME": {...}` to compress.json. */
 void measured_side_json(cvr_text *t, const char *name, const measured_side *s);

@@ -115,12 +115,7 @@ static int32_t compress(const arguments *a, quantizing *q, cvr_error *err) {
 
 /* A quantised run whose training was interrupted goes on; what there was before is its origin. */
 static int32_t go_on(const arguments *a, quantizing *q, cvr_error *err) {
-    cvr_session *s = NULL;
-    arguments origin = {.path = q->origin};
-    int32_t status = try_session(&origin, CVR_FOR_EVALUATION, &s, err);
-    if (status == CVR_OK) status = measure_side(s, q->origin, &q->before, err);
-    cvr_session_close(&s);
-    CVR_TRY(status);
+    CVR_TRY(measure_origin(a->path, q->origin, &q->before, err));
     (void)snprintf(q->folder, sizeof q->folder, "%s", a->path);
     return finetune(a, true, q, err);
 }

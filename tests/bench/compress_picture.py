@@ -3,9 +3,8 @@
 
 ResNet-8 (CIFAR) with 16 channels on Fashion-MNIST (Debian package dataset-fashion-mnist): trained, pruned to three
 widths and trained further on a third of the pictures, each of these with 8-bit integers, and the narrowest taught by
-the network itself. Times
-are of 32 pictures, in turns, the least median of each. What is there is not made again; FOLDER/torch.json, which
-prune_against_torch.py writes, adds PyTorch's point.
+the network itself. Times are of 32 pictures, in turns, the least median of each. What is there is not made again;
+FOLDER/torch.json, which prune_against_torch.py writes, adds PyTorch's point.
 
     tests/bench/compress_picture.py build/bin/cvrun FOLDER [SVG] [turns=3] [again] [key=value of training ...]
 

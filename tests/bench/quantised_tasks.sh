@@ -23,7 +23,7 @@ goal, bad = float(os.environ.get("GOAL", "0.01")), False
 for name in sys.argv[1:]:
     c = json.load(open(glob.glob(f"runs/*/{name}-quantized/compress.json")[0]))
     b, a = c["before"], c["after"]
-    chief = next(k for k in ("miou", "map", "AP", "ap") if k in b["metrics"])
+    chief = b["metric"]
     lost = b["metrics"][chief] - a["metrics"][chief]
     times = ", ".join(f"batch {n}: {b[f'ms_batch{n}']:.1f} became {a[f'ms_batch{n}']:.1f} ms" for n in (1, 32))
     print(f"{name}: {chief} {b['metrics'][chief]:.4f} became {a['metrics'][chief]:.4f}, parameters {b['params']} became {a['params']}; {times}")

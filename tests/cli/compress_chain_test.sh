@@ -18,7 +18,7 @@ same whole/table.txt <(grep -v '^==' out.txt | sed '$d')
 # kills it and all that it started, as soon as a file is there
 killed=0
 for file in prune/run/config.ini prune/run-pruned/weights/last.state distill/run/config.ini \
-  distill/run-distilled/weights/last.state quantize/log.txt; do
+  distill/run-distilled/weights/last.state quantize/run-quantized/weights; do
   setsid "$chain" $run out=cut "${words[@]}" >>cut.txt 2>&1 & pid=$!
   until [ -e cut/$file ] || ! kill -0 $pid 2>/dev/null; do sleep 0.01; done
   if kill -KILL -- -$pid 2>/dev/null; then killed=$((killed + 1)); fi
@@ -27,7 +27,7 @@ done
 [ "$killed" -eq 5 ] || fail "it was killed $killed times before its end: $(cat cut.txt)"
 expect 0 "" "$chain" $run out=cut "${words[@]}"
 grep -q 'prune goes on' cut.txt out.txt && grep -q 'distill goes on' cut.txt out.txt || fail "the training did not go on: $(cat cut.txt)"
-for f in model.onnx prune/run-pruned/weights/best.safetensors quantize/run-quantized/plan.txt quantize/run-quantized/weights/best.safetensors \
+for f in model.onnx prune/run-pruned/weights/last.safetensors prune/run-pruned/weights/best.safetensors quantize/run-quantized/plan.txt quantize/run-quantized/weights/best.safetensors \
   distill/run-distilled/weights/last.safetensors distill/run-distilled/weights/best.safetensors; do same whole/$f cut/$f; done
 # once more it has nothing to do
 expect 0 "" "$chain" $run out=cut "${words[@]}"

@@ -92,6 +92,11 @@ expect 2 "there is no teacher" "$CVRUN" distill runs/classify/alone
 # What config.ini has of one method is not taken for another.
 expect 0 "" "$CVRUN" distill runs/classify/alone-distilled teacher=$teacher method=deit epochs=1
 grep -qx 'alpha = 0.5' runs/classify/alone-distilled-distilled/config.ini || fail "deit has another method's alpha"
+# The run that is trained further is measured on the data of the new one.
+expect 0 "" "$CVRUN" val runs/classify/alone data.limit=20 --json
+limited=$(metric out.txt loss)
+expect 0 "" "$CVRUN" distill runs/classify/alone teacher=$teacher epochs=1 data.limit=20
+[ "$(metric "$(tail -1 out.txt)/compress.json" loss | head -1)" = "$limited" ] || fail "before is of other data: $(cat out.txt)"
 
 # A file of weights as a teacher; another file than before; classes in another order, and others.
 expect 2 "set distill.model=NAME" "$CVRUN" train small.ini distill.teacher=$teacher/weights/best.safetensors

@@ -10,7 +10,7 @@ sed -i '/^\[net\]/,/^\[train\]/{/^\[train\]/!d}' small.ini
 sed -i 's/^\[train\]/[net]\nc1 = conv2d 8 kernel_size=3 padding=1 bias=no\nb1 = batch_norm2d\nr1 = relu\nc2 = conv2d 8 kernel_size=3 padding=1 groups=2\ns = silu\nb2 = batch_norm2d\nc3 = conv2d 8 kernel_size=1\nb3 = batch_norm2d\nsum = add from=b3,r1\nr3 = relu6\np1 = max_pool2d 2\nboth = concat dim=1 from=p1,p1\nf = flatten\nd = dropout 0.2\nfc = linear num_classes\n[quant]\npictures = 16\nbatch = 8\n[train]/' small.ini
 expect 0 "" "$CVRUN" train small.ini epochs=1
 run=runs/classify/small
-qat=(method=qat epochs=30 freeze_norm=10 freeze_ranges=20)
+qat=(method=qat epochs=30 freeze_norm=10 freeze_ranges=20 data.limit=30)
 expect 0 "" "$CVRUN" quantize $run "${qat[@]}"
 q=$run-quantized
 mv $q whole
@@ -38,6 +38,10 @@ case $status in
 *) cat err.txt; fail "status $status" ;;
 esac
 for f in weights/best.safetensors weights/last.safetensors plan.txt; do same whole/$f $q/$f; done
+
+# one that goes on is compared with its origin on the same data as before
+expect 0 "" "$CVRUN" quantize --resume $q
+same <(grep '"metrics"' whole/compress.json) <(grep '"metrics"' $q/compress.json)
 
 # what a quantised run is taken for
 expect 0 "" "$CVRUN" val $q
