@@ -101,7 +101,7 @@ const char *human_speed(double v, char buf[32]);
 /* "59 s", "2 min 05 s", "1 h 02 min" */
 const char *human_seconds(double s, char buf[32]);
 
-/* A bar on a terminal, nothing elsewhere. At most ten times a second. */
+/* A bar on a terminal, at most ten times a second; elsewhere (a log, a pipe) a line a minute. */
 typedef struct progress {
     double shown;
     bool terminal, open;

@@ -77,14 +77,14 @@ const char *human_seconds(double s, char buf[32]) {
 }
 
 void progress_start(progress *p) {
-    p->shown = 0;
     p->open = false;
     p->terminal = isatty(2) == 1;
+    p->shown = p->terminal ? 0 : cvr_now();
 }
 
 bool progress_due(progress *p, bool last) {
-    const double now = cvr_now();
-    if (!p->terminal || (!last && now - p->shown < 0.1)) return false;
+    const double now = cvr_now(), passed = now - p->shown;
+    if (p->terminal ? !last && passed < 0.1 : passed < 60) return false;
     p->shown = now;
     return true;
 }
@@ -99,6 +99,10 @@ void progress_show(progress *p, double fraction, const char *text) {
     char shown[512];
     (void)snprintf(shown, sizeof shown, "%s", text);
     clean(shown, false);
+    if (!p->terminal) {
+        fprintf(stderr, "%3.0f %%  %s\n", 100 * fraction, shown);
+        return;
+    }
     fprintf(stderr, "\r\033[K%3.0f %% [", 100 * fraction);
     for (int i = 0; i < width; i++) fputs(i < filled ? "=" : i == filled ? ">" : " ", stderr);
     fprintf(stderr, "] %.*s", room > 0 ? room : 0, shown);

@@ -11,7 +11,9 @@
 /* Between the two: a column for each named loss, where there are several. */
 #define STEPS_BEGIN "step,epoch,loss"
 #define STEPS_END ",lr,images_per_s,data_wait_fraction\n"
-#define STEPS_BUFFER (1u << 20) /* rows wait for a flush up to this many bytes */
+/* Rows wait for a flush up to this many bytes, or this long, so that a slow run can be watched. */
+#define STEPS_BUFFER (1u << 20)
+#define STEPS_SECONDS 10.0
 
 typedef struct tables {
     const cvr_host *host;
@@ -22,7 +24,8 @@ typedef struct tables {
     text header;         /* of steps.csv; empty until the first step or what the file has */
     text steps;          /* rows that are not in the file yet */
     uint64_t steps_size; /* of the file, up to its last whole row */
-    text per_class;      /* the whole file; empty where there is nothing to write */
+    double steps_written;
+    text per_class; /* the whole file; empty where there is nothing to write */
     report_classes classes;
     text absent; /* JSON: how many classes have no number, by metric; empty where nothing was told of classes */
     char *task, *model, *precision, *version, *protocol; /* protocol: NULL where there is none */
@@ -115,6 +118,7 @@ static int32_t tables_open(const cvr_run_info *info, void **self, cvr_error *err
     if (!t) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a report");
     t->host = info->host;
     text_open(&t->header, info->host);
+    t->steps_written = report_now();
     text_open(&t->steps, info->host);
     text_open(&t->per_class, info->host);
     text_open(&t->absent, info->host);
@@ -138,6 +142,7 @@ out:
 }
 
 static int32_t write_steps(tables *t, cvr_error *err) {
+    t->steps_written = report_now();
     if (t->steps.n == 0) return text_check(&t->steps, err);
     CVR_TRY(report_append(t->steps_path, t->steps_size, &t->steps, err));
     t->steps_size += t->steps.n;
@@ -187,7 +192,8 @@ static int32_t tables_step(void *self, const cvr_step_event *e, cvr_error *err) 
     put_cell(&t->steps, e->images_per_s);
     put_cell(&t->steps, e->data_wait_fraction);
     text_put(&t->steps, "\n");
-    return t->steps.n < STEPS_BUFFER ? text_check(&t->steps, err) : write_steps(t, err);
+    const int32_t waits = t->steps.n < STEPS_BUFFER && report_now() - t->steps_written < STEPS_SECONDS;
+    return waits ? text_check(&t->steps, err) : write_steps(t, err);
 }
 
 /* A row a class; what a class has not is an empty cell. */
