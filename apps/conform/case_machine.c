@@ -46,7 +46,8 @@ void machine_close(case_machine *m) {
 
 bool machine_has_pack(const char *pack, char *missing, size_t size) {
     cvr_plugins *plugins;
-    const char *feature = "its plugin";
+    const char *feature = "";
+    *missing = '\0';
     if (strcmp(pack, "base") == 0) return true;
     if (cvr_plugins_open(&plugins, NULL, 0, NULL) != CVR_OK) return false;
     const cvr_plugin_info *info = find_pack(plugins, pack);

@@ -62,8 +62,8 @@ int32_t machine_open(case_machine *m, const char *backend, const char *isa, uint
 int32_t machine_open_on(case_machine *m, cvr_plugins *plugins, const char *backend, const char *isa, uint32_t threads,
                         cvr_error *err);
 void machine_close(case_machine *m);
-/* False where the pack needs a CPU feature that this machine lacks: the first such in `missing`. "base" is everywhere.
- */
+/* False where the pack needs a CPU feature that this machine lacks, the first such in `missing`; or was not built, ""
+ * there. "base" is everywhere. */
 bool machine_has_pack(const char *pack, char *missing, size_t size);
 
 /* Bytes of a tensor of this type. */
