@@ -25,7 +25,7 @@ static int32_t check_split(checking *c, cvr_session *s, uint32_t split, cvr_erro
 }
 
 static int32_t check_data(checking *c, cvr_session *s, cvr_error *err) {
-    progress_start(&c->bar);
+    progress_start(&c->bar, "checking");
     for (uint32_t i = 0; i < 2; i++) {
         cvr_batches_options o;
         if (cvr_session_batch_options(s, i, &o)) c->total += check_samples(&o);

@@ -103,10 +103,11 @@ const char *human_seconds(double s, char buf[32]);
 
 /* A bar on a terminal, at most ten times a second; elsewhere (a log, a pipe) a line a minute. */
 typedef struct progress {
+    const char *what; /* is done: "validation" */
     double shown;
     bool terminal, open;
 } progress;
-void progress_start(progress *p);
+void progress_start(progress *p, const char *what);
 bool progress_due(progress *p, bool last);
 void progress_show(progress *p, double fraction, const char *text);
 void progress_clear(progress *p);

@@ -19,7 +19,7 @@ static uint64_t size_of_file(const char *folder, const char *name) {
 int32_t measure_side(cvr_session *s, const char *folder, measured_side *to, cvr_error *err) {
     progress bar;
     cvr_session_info info;
-    progress_start(&bar);
+    progress_start(&bar, "validation");
     const cvr_evaluate_options how = {.progress = progress_count, .ctx = &bar};
     const int32_t status = cvr_evaluate(s, &how, &to->metrics, err);
     progress_clear(&bar);

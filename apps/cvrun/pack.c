@@ -327,7 +327,7 @@ static int run_pack(const arguments *a) {
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
     const int64_t workers = pack_number(&p.source, "data", "workers");
-    progress_start(&p.bar);
+    progress_start(&p.bar, "packing");
     int32_t rc = cvr_pool_create(&pool, workers > 1 ? (uint32_t)workers : 1, &err);
     p.pool = pool;
     if (rc == CVR_OK) rc = pack(&p, &err);

@@ -11,9 +11,14 @@ static struct {
     char best_metric[64];
     int64_t steps_per_epoch, epochs;
     double data_seconds; /* before the first step */
+    int64_t steps;       /* of this process */
     /* of the epoch: */
-    int64_t epoch, steps, samples;
-    double loss_sum, seconds, wait;
+    int64_t epoch, samples;
+    double loss_sum;
+    char epoch_text[48];
+    /* the same, of which the first step of all is no part, in which devices compile their kernels: */
+    int64_t timed_steps, timed_samples;
+    double seconds, wait;
 } screen;
 
 static int32_t screen_open(const cvr_run_info *run, void **self, cvr_error *err) {
@@ -27,7 +32,7 @@ static int32_t screen_open(const cvr_run_info *run, void **self, cvr_error *err)
     screen.data_seconds = i.data_seconds;
     screen.metrics_width = -1;
     (void)snprintf(screen.best_metric, sizeof screen.best_metric, "%s", run->best_metric);
-    progress_start(&screen.bar);
+    progress_start(&screen.bar, screen.epoch_text);
     print_text("%s: %s, input %lld x %lld x %lld, %s\n", i.model, human_many(i.params, "parameter", a),
                (long long)i.channels, (long long)i.height, (long long)i.width, human_many(i.n_classes, "class", b));
     print_text("data: %s to train on, %s to validate; %s of %s, batch %lld\n",
@@ -50,15 +55,25 @@ static void tell_first_step(const cvr_step_event *e) {
             1e3 * (all - reading), 1e3 * reading);
 }
 
+static void start_timing(void) {
+    screen.timed_steps = screen.timed_samples = 0;
+    screen.seconds = screen.wait = 0;
+}
+
 static void count_step(const cvr_step_event *e) {
     if (e->epoch != screen.epoch) {
-        screen.steps = screen.samples = 0;
-        screen.loss_sum = screen.seconds = screen.wait = 0;
+        screen.epoch = e->epoch;
+        screen.samples = 0;
+        screen.loss_sum = 0;
+        (void)snprintf(screen.epoch_text, sizeof screen.epoch_text, "epoch %lld/%lld", (long long)e->epoch,
+                       (long long)screen.epochs);
+        start_timing();
     }
-    screen.epoch = e->epoch;
-    screen.steps++;
+    if (screen.steps++ == 1) start_timing();
     screen.samples += e->samples;
     screen.loss_sum += e->loss * (double)e->samples;
+    screen.timed_steps++;
+    screen.timed_samples += e->samples;
     screen.seconds += e->seconds;
     screen.wait += e->data_seconds;
 }
@@ -71,12 +86,11 @@ static int32_t screen_step(void *self, const cvr_step_event *e, cvr_error *err) 
     count_step(e);
     if (!progress_due(&screen.bar, false)) return CVR_OK;
     const int64_t place = (e->step - 1) % screen.steps_per_epoch + 1;
-    const double n = (double)screen.samples,
-                 rest = screen.seconds / (double)screen.steps * (double)(screen.steps_per_epoch - place);
-    (void)snprintf(text, sizeof text, "epoch %lld/%lld  loss %.4f  lr %.4g  %s images/s  data wait %.0f %%  %s left",
-                   (long long)e->epoch, (long long)screen.epochs, screen.loss_sum / n, e->lr,
-                   human_speed(n / screen.seconds, speed), 100 * screen.wait / screen.seconds,
-                   human_seconds(rest, left));
+    const double rest = screen.seconds / (double)screen.timed_steps * (double)(screen.steps_per_epoch - place);
+    (void)snprintf(text, sizeof text, "loss %.4f  %s left  %s images/s  lr %.4g  data wait %.0f %%",
+                   screen.loss_sum / (double)screen.samples, human_seconds(rest, left),
+                   human_speed((double)screen.timed_samples / screen.seconds, speed), e->lr,
+                   100 * screen.wait / screen.seconds);
     progress_show(&screen.bar, (double)place / (double)screen.steps_per_epoch, text);
     return CVR_OK;
 }
@@ -167,7 +181,9 @@ static void screen_close(void *self) {
 
 void screen_validating(void *ctx, int64_t done, int64_t total) {
     (void)ctx;
+    screen.bar.what = "validation";
     progress_count(&screen.bar, done, total);
+    screen.bar.what = screen.epoch_text;
 }
 
 void screen_clear(void) {

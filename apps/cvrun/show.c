@@ -76,7 +76,8 @@ const char *human_seconds(double s, char buf[32]) {
     return buf;
 }
 
-void progress_start(progress *p) {
+void progress_start(progress *p, const char *what) {
+    p->what = what;
     p->open = false;
     p->terminal = isatty(2) == 1;
     p->shown = p->terminal ? 0 : cvr_now();
@@ -95,17 +96,18 @@ static int terminal_width(void) {
 }
 
 void progress_show(progress *p, double fraction, const char *text) {
-    const int width = 24, filled = (int)(fraction * width + 0.5), room = terminal_width() - width - 10;
+    const int width = 24, filled = (int)(fraction * width + 0.5),
+              room = terminal_width() - width - 12 - (int)strlen(p->what);
     char shown[512];
     (void)snprintf(shown, sizeof shown, "%s", text);
     clean(shown, false);
     if (!p->terminal) {
-        fprintf(stderr, "%3.0f %%  %s\n", 100 * fraction, shown);
+        fprintf(stderr, "%s %.0f %%  %s\n", p->what, 100 * fraction, shown);
         return;
     }
     fprintf(stderr, "\r\033[K%3.0f %% [", 100 * fraction);
     for (int i = 0; i < width; i++) fputs(i < filled ? "=" : i == filled ? ">" : " ", stderr);
-    fprintf(stderr, "] %.*s", room > 0 ? room : 0, shown);
+    fprintf(stderr, "] %s  %.*s", p->what, room > 0 ? room : 0, shown);
     fflush(stderr);
     p->open = true;
 }

@@ -11,8 +11,11 @@ static volatile sig_atomic_t stop_asked;
 
 /* The first signal asks for a clean stop; the second is for those who cannot wait. */
 static void on_signal(int number) {
+    static const char text[] = "\ncvrun: stopping, and saving what is done; once more to leave at once\n";
     if (stop_asked) _exit(128 + number);
     stop_asked = 1;
+    const ssize_t written = write(2, text, sizeof text - 1); /* a line that cannot be written changes nothing */
+    (void)written;
 }
 
 static void catch_signals(void) {

@@ -129,10 +129,12 @@ static void enter_phase(trainer *t) {
 
 /* ---- the end of an epoch ---- */
 
-/* Features are no pictures. */
+/* Features are no pictures. Who wants the run to stop need not wait for the validation: it comes anew when the run goes
+ * on. */
 static int32_t show_batch(void *ctx, const cvr_batch *b, const cvr_batch_view *outputs, const double *scores,
                           cvr_error *err) {
     trainer *t = ctx;
+    if (moves_stop(t)) return cvr_fail(err, CVR_ERR_INTERRUPTED, "the validation was left");
     if (t->s->net.probes) return CVR_OK;
     if (t->validated++ == 0) CVR_TRY(tell_batch(t, "val_batch0", b, outputs, err));
     return tell_validated(t, b, outputs, scores, err);
@@ -286,6 +288,13 @@ static int32_t stopped(trainer *t, cvr_error *err) {
                     (long long)t->state.step, t->s->net.rewriting.finetune ? "quantize" : "train", t->o->folder);
 }
 
+/* Validation may take long, and fail: what took a minute is saved before it. */
+#define UNSAVED_SECONDS 60
+static int32_t save_and_end_epoch(trainer *t, cvr_error *err) {
+    if (cvr_now() - t->last_save > UNSAVED_SECONDS) CVR_TRY(save_state(t, err));
+    return end_epoch(t, err);
+}
+
 static int32_t train_loop(trainer *t, cvr_error *err) {
     const int64_t epochs = t->s->set.train->epochs;
     t->s->ahead = &t->s->data.splits[CVR_SPLIT_TRAIN];
@@ -299,7 +308,9 @@ static int32_t train_loop(trainer *t, cvr_error *err) {
             CVR_TRY(train_step(t, err));
         }
         if (t->state.batch == t->steps_per_epoch && !moves_stop(t)) {
-            CVR_TRY(end_epoch(t, err));
+            const int32_t status = save_and_end_epoch(t, err);
+            if (status == CVR_ERR_INTERRUPTED) return stopped(t, err);
+            CVR_TRY(status);
             ended = true;
         }
         if (ended && time_to_stop(t)) break;

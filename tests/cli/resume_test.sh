@@ -36,6 +36,22 @@ wait $pid || { tail -n 5 log.txt; fail "the run does not end after SIGTERM and r
 same runs/classify/term/weights/last.safetensors runs/classify/untouched/weights/last.safetensors
 same <(cut -d, -f1-4 runs/classify/term/steps.csv) <(cut -d, -f1-4 runs/classify/untouched/steps.csv)
 
+# who stops a validation need not wait for its end; it is made anew
+for ((size = 400; size < 10000; size *= 2)); do
+  once=(epochs=1 batch=1 data.size=$size)
+  rm -rf runs/classify/valid
+  "$CVRUN" train small.ini name=valid "${once[@]}" >out.txt 2>err.txt & pid=$!
+  while [ ! -f runs/classify/valid/val_batch0.png ] && kill -0 $pid 2>/dev/null; do sleep 0.01; done
+  status=0; kill -INT $pid 2>/dev/null || true; wait $pid || status=$?
+  [ $status -eq 0 ] || break # else it was too late
+done
+[ $status -eq 75 ] || fail "SIGINT in the validation gave status $status: $(cat err.txt)"
+grep -q 'stopping, and saving' err.txt && grep -q "interrupted after step $size," err.txt || fail "SIGINT in the validation: $(cat err.txt)"
+[ ! -e runs/classify/valid/weights/best.safetensors ] || fail "the validation went on to its end"
+train --resume runs/classify/valid
+train small.ini name=through "${once[@]}"
+for f in weights/last.safetensors weights/best.safetensors confusion_matrix.csv; do same runs/classify/valid/$f runs/classify/through/$f; done
+
 # a finished run says so; more epochs extend it
 expect 0 "" "$CVRUN" train --resume runs/classify/whole
 grep -q 'finished' out.txt || fail "a finished run does not say so"
