@@ -5,13 +5,14 @@
  *   "CVRCACH1"   u64 bytes   u64 hash of them   the bytes
  *
  * A pipeline cache that was cut short is undefined behaviour in the driver that it is given to, so nothing is handed
- * out that is not what was written. Drivers run what they are given, so a file that anyone may write to is not handed
+ * out that is not what was written. Drivers run what they are given, so a file that others may write to is not handed
  * out either, as with plugins.
  */
 #include "services.h"
 #include <cvr/writer.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define CACHE_MAGIC "CVRCACH1"
 #define CACHE_HEAD 24u
@@ -57,14 +58,24 @@ static int32_t cache_path(const char *name, char **path, cvr_error *err) {
     return CVR_OK;
 }
 
-/* Whether anyone may write to the file, or to its folder and so put another one there. */
-static bool is_open_to_all(const char *path) {
+/* Who else may write to a file or folder, in words and with a remedy, or NULL. */
+static const char *others_of(const char *path) {
     struct stat st;
+    if (stat(path, &st) != 0) return NULL;
+    if (st.st_mode & S_IWOTH) return "anyone may write to it; run chmod o-w";
+    if (st.st_uid != 0 && st.st_uid != geteuid()) return "it belongs to another user; run chown, or set XDG_CACHE_HOME";
+    return NULL;
+}
+
+/* The same of the cache's folder, where others may put another file in a file's place, and of `path`, unless NULL:
+ * CVR_ERR_IO says so. */
+static int32_t check_others(const char *path, cvr_error *err) {
     char *folder = cache_folder();
-    const bool open = (stat(path, &st) == 0 && (st.st_mode & S_IWOTH)) ||
-                      (folder && stat(folder, &st) == 0 && (st.st_mode & S_IWOTH));
+    const char *at = path, *why = path ? others_of(path) : NULL;
+    if (!why && folder) why = others_of(at = folder);
+    if (why) (void)cvr_fail(err, CVR_ERR_IO, "%s: is not used: %s", at, why);
     cvr_free(folder);
-    return open;
+    return why ? CVR_ERR_IO : CVR_OK;
 }
 
 /* The bytes that a file is to have, or NULL: it is damaged. */
@@ -84,10 +95,9 @@ int32_t cache_get(const char *name, cvr_alloc_fn alloc, void *alloc_ctx, uint64_
     int32_t status = CVR_OK;
     *n = 0;
     CVR_TRY(cache_path(name, &path, err));
-    const bool there = path && cvr_fs_exists(path), refused = there && is_open_to_all(path);
-    if (refused)
-        cvr_log(CVR_LOG_WARNING, "%s: is not used: anyone may write to it or to its folder; run chmod o-w on them",
-                path);
+    cvr_error why = CVR_ERROR_INIT;
+    const bool there = path && cvr_fs_exists(path), refused = there && check_others(path, &why) != CVR_OK;
+    if (refused) cvr_log(CVR_LOG_WARNING, "%s", why.message);
     if (!there || refused || cvr_fs_map(path, &map, NULL) != CVR_OK) {
         cvr_free(path);
         return CVR_OK;
@@ -114,12 +124,14 @@ static void make_folders(char *path) {
 int32_t cache_put(const char *name, const void *bytes, uint64_t n, cvr_error *err) {
     const uint64_t hash = hash_of(bytes, n);
     cvr_writer w;
-    char *path;
+    char *path, ending[32];
     int32_t status;
     CVR_TRY(cache_path(name, &path, err));
     if (!path) return CVR_OK; /* nowhere to keep it */
     make_folders(path);
-    CVR_TRY_OUT(cvr_writer_open(&w, path, err));
+    (void)snprintf(ending, sizeof ending, ".%ld.tmp", (long)getpid());
+    CVR_TRY_OUT(check_others(NULL, err));
+    CVR_TRY_OUT(cvr_writer_open_as(&w, path, ending, err));
     status = cvr_writer_put(&w, CACHE_MAGIC, 8, err);
     if (status == CVR_OK) status = cvr_writer_put(&w, &n, 8, err);
     if (status == CVR_OK) status = cvr_writer_put(&w, &hash, 8, err);

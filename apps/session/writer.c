@@ -13,11 +13,11 @@ static int32_t writer_error(cvr_writer *w, const char *what, cvr_error *err) {
     return cvr_fail_at(err, w->path, 0, CVR_ERR_IO);
 }
 
-int32_t cvr_writer_open(cvr_writer *w, const char *path, cvr_error *err) {
+int32_t cvr_writer_open_as(cvr_writer *w, const char *path, const char *ending, cvr_error *err) {
     memset(w, 0, sizeof *w);
     w->fd = -1;
     cvr_text tmp = {0};
-    cvr_text_add(&tmp, "%s.tmp", path);
+    cvr_text_add(&tmp, "%s%s", path, ending);
     w->tmp = tmp.s;
     w->path = cvr_strdup(path);
     w->buffer = cvr_alloc_aligned(WRITER_BUFFER, 64);
@@ -25,11 +25,17 @@ int32_t cvr_writer_open(cvr_writer *w, const char *path, cvr_error *err) {
         cvr_writer_abandon(w);
         return cvr_fail(err, CVR_ERR_NOMEM, "out of memory writing %s", path);
     }
-    w->fd = open(w->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    /* What a killed process left goes; a link or a pipe of that name is not written through. */
+    (void)unlink(w->tmp);
+    w->fd = open(w->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (w->fd >= 0) return CVR_OK;
     const int32_t status = writer_error(w, "cannot write it", err);
     cvr_writer_abandon(w);
     return status;
+}
+
+int32_t cvr_writer_open(cvr_writer *w, const char *path, cvr_error *err) {
+    return cvr_writer_open_as(w, path, ".tmp", err);
 }
 
 static int32_t writer_flush(cvr_writer *w, cvr_error *err) {

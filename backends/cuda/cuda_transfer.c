@@ -20,10 +20,11 @@ static uint8_t *staged(const cuda_lane *l, const cuda_slot *s) {
     return l->staging + (uint64_t)(s - l->slots) * PIECE;
 }
 
+/* From the oldest on: two may be for the same place. */
 void cuda_downloads_finish(cuda_device *d) {
     cuda_lane *l = &d->lanes[CUDA_MAIN];
     for (uint32_t i = 0; i < CUDA_SLOTS; i++) {
-        cuda_slot *s = &l->slots[i];
+        cuda_slot *s = &l->slots[(l->next_slot + i) % CUDA_SLOTS];
         if (!s->to || s->value > l->done) continue;
         memcpy(s->to, staged(l, s), s->bytes);
         s->to = NULL;

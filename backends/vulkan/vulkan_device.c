@@ -63,7 +63,7 @@ int32_t vulkan_device_open(vulkan_device **out, const cvr_host *host, int64_t in
 
 void vulkan_device_close(vulkan_device *d) {
     if (d->lost == VULKAN_HANGS) return; /* it all stays, until the process ends */
-    if (d->handle && d->vk.DestroyDevice) {
+    if (d->handle && d->vk.DestroyDevice && d->vk.DeviceWaitIdle) {
         (void)d->vk.DeviceWaitIdle(d->handle);
         vulkan_pipelines_close(&d->pipelines);
         vulkan_lanes_close(d);

@@ -29,12 +29,12 @@ static int32_t has_layer(const vulkan_table *t) {
     return 0;
 }
 
-/* The variable by which the loader was told to look for these drivers alone, or NULL. The second is the older name. */
+/* The variable by which the loader was told to look for these drivers alone, for none where it is empty; or NULL. The
+ * second is the older name. */
 static const char *drivers_variable(void) {
     static const char *const names[] = {"VK_DRIVER_FILES", "VK_ICD_FILENAMES"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *value = getenv(names[i]);
-        if (value && *value) return names[i];
+        if (getenv(names[i])) return names[i];
     }
     return NULL;
 }
@@ -43,10 +43,20 @@ int32_t vulkan_no_driver(cvr_error *err) {
     const char *variable = drivers_variable();
     char but[400] = "";
     if (variable)
-        (void)snprintf(but, sizeof but, "; only those of %s=%.300s are looked for", variable, getenv(variable));
+        (void)snprintf(but, sizeof but, "; only those of %s=%.300s are looked for: unset it to look for all", variable,
+                       getenv(variable));
     return cvr_fail(err, CVR_ERR_UNSUPPORTED,
                     "vulkan: there is no device; install a driver (Debian: mesa-vulkan-drivers, or the GPU vendor's)%s",
                     but);
+}
+
+/* Out of memory is also what the loader says of a driver's file that is no JSON. */
+static int32_t check_loader(VkResult r, const char *call, cvr_error *err) {
+    if (r == VK_SUCCESS) return CVR_OK;
+    return cvr_fail(err, vulkan_status(r),
+                    "vulkan: %s gives %s (%d); with VK_LOADER_DEBUG=error in the environment the loader says which "
+                    "driver is to blame",
+                    call, vulkan_result_name(r), r);
 }
 
 static int32_t create(vulkan_instance *i, int64_t validation, cvr_error *err) {
@@ -86,11 +96,7 @@ static int32_t create(vulkan_instance *i, int64_t validation, cvr_error *err) {
                         " (Debian: vulkan-validationlayers)");
     const VkResult r = i->table.CreateInstance(&info, NULL, &i->handle);
     if (r == VK_ERROR_INCOMPATIBLE_DRIVER) return vulkan_no_driver(err);
-    if (r != VK_SUCCESS) /* out of memory is also what the loader says of a driver's file that is no JSON */
-        return cvr_fail(err, vulkan_status(r),
-                        "vulkan: vkCreateInstance gives %s (%d); with VK_LOADER_DEBUG=error in the environment the "
-                        "loader says which driver is to blame",
-                        vulkan_result_name(r), r);
+    CVR_TRY(check_loader(r, "vkCreateInstance", err));
     CVR_TRY(vulkan_table_of_instance(&i->table, i->handle, err));
     if (!validation) return CVR_OK;
     const PFN_vkCreateDebugUtilsMessengerEXT listen =
@@ -126,7 +132,7 @@ void vulkan_instance_close(vulkan_instance *i) {
 
 int32_t vulkan_instance_devices(const vulkan_instance *i, VkPhysicalDevice *out, uint32_t *n, cvr_error *err) {
     const VkResult r = i->table.EnumeratePhysicalDevices(i->handle, n, out);
-    return r == VK_INCOMPLETE ? CVR_OK : vulkan_check(r, "vkEnumeratePhysicalDevices", err);
+    return r == VK_INCOMPLETE ? CVR_OK : check_loader(r, "vkEnumeratePhysicalDevices", err);
 }
 
 int32_t vulkan_instance_complaints(const vulkan_instance *i, cvr_error *err) {

@@ -174,6 +174,16 @@ int32_t vulkan_lane_is_idle(vulkan_device *d, uint32_t lane) {
     return vulkan_is_done(d, d->lanes[lane].issued * VULKAN_LANES + lane);
 }
 
+/* How much of all lanes is done: they may share a queue, in which one waits behind the other. */
+static uint64_t all_done(vulkan_device *d) {
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < VULKAN_LANES; i++) {
+        (void)read_value(d, &d->lanes[i]);
+        n += d->lanes[i].done;
+    }
+    return n;
+}
+
 /* As long as something gets done, it is not the time that is out. */
 int32_t vulkan_wait(vulkan_device *d, uint64_t ticket, cvr_error *err) {
     const uint32_t lane = ticket % VULKAN_LANES;
@@ -182,21 +192,23 @@ int32_t vulkan_wait(vulkan_device *d, uint64_t ticket, cvr_error *err) {
     if (ticket / VULKAN_LANES > l->issued)
         return cvr_fail(err, CVR_ERR_INVALID, "vulkan: nobody has been given the ticket %llu",
                         (unsigned long long)ticket);
-    while (!vulkan_is_done(d, ticket)) {
-        const uint64_t next = l->done + 1;
+    for (;;) {
+        if (l->done < ticket / VULKAN_LANES) CVR_TRY(refresh(d, lane, err));
+        if (l->done >= ticket / VULKAN_LANES) break;
+        const uint64_t next = l->done + 1, before = all_done(d);
         const VkSemaphoreWaitInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
                                           .semaphoreCount = 1,
                                           .pSemaphores = &l->semaphore,
                                           .pValues = &next};
         CVR_TRY(vulkan_alive(d, err));
         const VkResult r = d->vk.WaitSemaphores(d->handle, &info, (uint64_t)d->keys.timeout_s * UINT64_C(1000000000));
-        if (r == VK_TIMEOUT) {
+        if (r == VK_TIMEOUT && all_done(d) == before) {
             char why[128];
             (void)snprintf(why, sizeof why, "nothing was done for %lld s (backend.vulkan_timeout_s)",
                            (long long)d->keys.timeout_s);
             return lose(d, lane, VULKAN_HANGS, why, err);
         }
-        if (r != VK_SUCCESS) return failed(d, lane, r, "vkWaitSemaphores", err);
+        if (r != VK_SUCCESS && r != VK_TIMEOUT) return failed(d, lane, r, "vkWaitSemaphores", err);
     }
     vulkan_downloads_finish(d);
     return vulkan_instance_complaints(&d->instance, err);

@@ -1,7 +1,8 @@
 /* Blocks of memory. Each is a buffer of its own, whose device address is what the core knows. See vulkan_device.h. */
 #include "vulkan_device.h"
 
-/* Types of memory, best first, that a use may have. The last of each is there on every device of Vulkan. */
+/* Types of memory, best first, that a use may have. The last of each is there on every device of Vulkan; the heap of a
+ * better one may be small, and full. */
 #define LOCAL VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT
 #define SEEN (VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT)
 #define CACHED VK_MEMORY_PROPERTY_HOST_CACHED_BIT
@@ -19,20 +20,20 @@ static int32_t has_type(const vulkan_physical *p, VkMemoryPropertyFlags flags, u
 }
 
 /* Where host and device share their memory, tensors lie where the host can see them. */
-static int32_t find_type(const vulkan_device *d, vulkan_use use, uint32_t allowed, uint32_t *type, cvr_error *err) {
-    const vulkan_physical *p = &d->physical;
+static const VkMemoryPropertyFlags *types_of(const vulkan_physical *p, vulkan_use use) {
     const int32_t shares = p->type == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU || p->type == VK_PHYSICAL_DEVICE_TYPE_CPU;
-    const VkMemoryPropertyFlags *flags = use == VULKAN_USE_WRITTEN ? for_written
-                                         : use == VULKAN_USE_READ  ? for_read
-                                         : shares                  ? for_unified
-                                                                   : for_tensors;
-    for (; *flags; flags++)
-        if (has_type(p, *flags, allowed, type)) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_UNSUPPORTED, "vulkan: %s has no memory for buffers", p->name);
+    if (use == VULKAN_USE_TENSORS) return shares ? for_unified : for_tensors;
+    return use == VULKAN_USE_WRITTEN ? for_written : for_read;
 }
 
 static int32_t out_of_memory(const vulkan_device *d, VkResult r, const char *call, uint64_t bytes, cvr_error *err) {
     uint64_t used = 0, available = 0;
+    if (r == VK_ERROR_OUT_OF_HOST_MEMORY)
+        return cvr_fail(
+            err, CVR_ERR_NOMEM,
+            "vulkan: the driver of %s is out of the host's memory, in %s for %.1f MB; lower data.workers, or "
+            "raise ulimit -v",
+            d->physical.name, call, (double)bytes * 1e-6);
     if (vulkan_status(r) != CVR_ERR_NOMEM) return vulkan_check(r, call, err);
     (void)vulkan_memory(d, &used, &available);
     return cvr_fail(err, CVR_ERR_NOMEM,
@@ -46,22 +47,38 @@ static int32_t is_mapped(const vulkan_device *d, vulkan_use use, VkMemoryPropert
     return d->keys.unified && (has & (SEEN | CACHED)) == (SEEN | CACHED);
 }
 
-static int32_t take(vulkan_device *d, vulkan_use use, vulkan_block *b, cvr_error *err) {
+static VkResult allocate(vulkan_device *d, const VkMemoryAllocateInfo *info, VkDeviceMemory *out) {
+    d->n_allocs++;
+    if (d->keys.fail_alloc && d->n_allocs >= (uint64_t)d->keys.fail_alloc) return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    return d->vk.AllocateMemory(d->handle, info, NULL, out);
+}
+
+/* The best memory that is left; *type is what it is of. */
+static int32_t give_memory(vulkan_device *d, vulkan_use use, vulkan_block *b, uint32_t *type, cvr_error *err) {
     const VkMemoryAllocateFlagsInfo flags = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
                                              .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT};
     VkMemoryAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .pNext = &flags};
     VkMemoryRequirements needs;
-    void *mapped = NULL;
+    VkResult r = VK_SUCCESS;
     d->vk.GetBufferMemoryRequirements(d->handle, b->buffer, &needs);
     info.allocationSize = needs.size;
-    CVR_TRY(find_type(d, use, needs.memoryTypeBits, &info.memoryTypeIndex, err));
-    d->n_allocs++;
-    VkResult r = d->keys.fail_alloc && d->n_allocs >= (uint64_t)d->keys.fail_alloc
-                     ? VK_ERROR_OUT_OF_DEVICE_MEMORY
-                     : d->vk.AllocateMemory(d->handle, &info, NULL, &b->memory);
+    for (const VkMemoryPropertyFlags *wanted = types_of(&d->physical, use); *wanted; wanted++) {
+        if (!has_type(&d->physical, *wanted, needs.memoryTypeBits, &info.memoryTypeIndex)) continue;
+        *type = info.memoryTypeIndex;
+        r = allocate(d, &info, &b->memory);
+        if (r == VK_SUCCESS) return CVR_OK;
+        if (r != VK_ERROR_OUT_OF_DEVICE_MEMORY) break;
+    }
     if (r != VK_SUCCESS) return out_of_memory(d, r, "vkAllocateMemory", b->bytes, err);
+    return cvr_fail(err, CVR_ERR_UNSUPPORTED, "vulkan: %s has no memory for buffers", d->physical.name);
+}
+
+static int32_t take(vulkan_device *d, vulkan_use use, vulkan_block *b, cvr_error *err) {
+    uint32_t type = 0;
+    void *mapped = NULL;
+    CVR_TRY(give_memory(d, use, b, &type, err));
     CVR_TRY(vulkan_check(d->vk.BindBufferMemory(d->handle, b->buffer, b->memory, 0), "vkBindBufferMemory", err));
-    const VkMemoryPropertyFlags has = d->physical.memory.memoryTypes[info.memoryTypeIndex].propertyFlags;
+    const VkMemoryPropertyFlags has = d->physical.memory.memoryTypes[type].propertyFlags;
     if (is_mapped(d, use, has))
         CVR_TRY(vulkan_check(d->vk.MapMemory(d->handle, b->memory, 0, VK_WHOLE_SIZE, 0, &mapped), "vkMapMemory", err));
     b->mapped = (uint8_t *)mapped;

@@ -4,7 +4,7 @@
 
 typedef struct pipeline {
     const cvr_code *code;
-    const char *entry;
+    char *entry; /* a copy: the launch that named it may be gone */
     uint32_t threads[3], subgroup, n_constants, constants[VULKAN_CONSTANTS];
     VkPipeline handle;
 } pipeline;
@@ -64,6 +64,11 @@ static void keep_cache(const vulkan_pipelines *p) {
 
 /* ---- life ---- */
 
+static void free_pipeline(const cvr_host *host, pipeline *l) {
+    if (l) host->free(host, l->entry);
+    host->free(host, l);
+}
+
 int32_t vulkan_pipelines_open(vulkan_pipelines **out, vulkan_device *d, cvr_error *err) {
     static const VkPushConstantRange address = {VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof(uint64_t)};
     static const VkPipelineLayoutCreateInfo layout = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
@@ -85,7 +90,7 @@ void vulkan_pipelines_close(vulkan_pipelines **out) {
     if (p->cache) keep_cache(p);
     for (uint64_t i = 0; i < p->n; i++) {
         d->vk.DestroyPipeline(d->handle, p->all[i]->handle, NULL);
-        d->host->free(d->host, p->all[i]);
+        free_pipeline(d->host, p->all[i]);
     }
     if (p->cache) d->vk.DestroyPipelineCache(d->handle, p->cache, NULL);
     if (p->layout) d->vk.DestroyPipelineLayout(d->handle, p->layout, NULL);
@@ -153,13 +158,19 @@ int32_t vulkan_pipeline_get(vulkan_pipelines *p, const cvr_dispatch *d, VkPipeli
     pipeline **more = (pipeline **)host_grow(host, p->all, p->n, &p->capacity, sizeof *more);
     if (more) p->all = more;
     pipeline *l = more ? (pipeline *)host->alloc(host, sizeof *l, 64) : NULL;
-    if (!l) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    *l = (pipeline){.code = d->code, .entry = d->entry, .subgroup = d->subgroup, .n_constants = d->n_constants};
+    const size_t letters = strlen(d->entry) + 1;
+    char *entry = l ? (char *)host->alloc(host, letters, 64) : NULL;
+    if (!entry) {
+        host->free(host, l);
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    }
+    memcpy(entry, d->entry, letters);
+    *l = (pipeline){.code = d->code, .entry = entry, .subgroup = d->subgroup, .n_constants = d->n_constants};
     memcpy(l->threads, d->threads, sizeof l->threads);
     if (d->n_constants) memcpy(l->constants, d->constants, 4 * (size_t)d->n_constants);
     const int32_t status = compile(p, d, &l->handle, err);
     if (status != CVR_OK) {
-        host->free(host, l);
+        free_pipeline(host, l);
         return status;
     }
     p->all[p->n++] = l;

@@ -14,7 +14,12 @@ int32_t vulkan_table_load(vulkan_table *t, const char *library, cvr_error *err) 
                         "mesa-vulkan-drivers, or the GPU vendor's)",
                         library, dlerror());
     void *symbol = dlsym(handle, "vkGetInstanceProcAddr");
-    if (!symbol) return cvr_fail(err, CVR_ERR_UNSUPPORTED, "vulkan: %s has no vkGetInstanceProcAddr", library);
+    if (!symbol)
+        return cvr_fail(
+            err, CVR_ERR_UNSUPPORTED,
+            "vulkan: %s has no vkGetInstanceProcAddr, so it is no loader of Vulkan; see LD_LIBRARY_PATH, or "
+            "install libvulkan1",
+            library);
     memcpy(&t->GetInstanceProcAddr, &symbol, sizeof symbol);
 #define X(name) LOOK_UP(name, t->GetInstanceProcAddr, NULL)
     VULKAN_GLOBAL(X)

@@ -23,8 +23,10 @@ static void finish(vulkan_device *d, vulkan_slot *s) {
     s->to = NULL;
 }
 
+/* From the oldest on: two may be for the same place. */
 void vulkan_downloads_finish(vulkan_device *d) {
-    for (uint32_t i = 0; i < VULKAN_SLOTS; i++) finish(d, &d->lanes[VULKAN_MAIN].slots[i]);
+    vulkan_lane *l = &d->lanes[VULKAN_MAIN];
+    for (uint32_t i = 0; i < VULKAN_SLOTS; i++) finish(d, &l->slots[(l->next_slot + i) % VULKAN_SLOTS]);
 }
 
 /* The next slot of a lane, once what it was last used for is done. */
@@ -94,6 +96,7 @@ int32_t vulkan_download(vulkan_device *d, const cvr_transfer *t, uint64_t *ticke
     CVR_TRY(find(d, t->from, t->bytes, &b, &offset, err));
     *ticket = 0;
     if (on_the_spot(d, b, VULKAN_MAIN, t->after)) {
+        vulkan_downloads_finish(d);
         memcpy(t->to, b->mapped + offset, t->bytes);
         return CVR_OK;
     }

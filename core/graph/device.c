@@ -156,8 +156,11 @@ int32_t device_settle(cvr_device *d, cvr_error *err) {
     return status == CVR_OK ? uploads : status;
 }
 
-/* Something went into the main lane, and waits for all uploads so far; not so if the backend refused it. */
-static int32_t issued(cvr_device *d, int32_t status) {
+/* Something went into the main lane, and waits for all uploads so far; not so if the backend refused it. Where there is
+ * no new ticket the one before stays: what it is for may still be under way, and bytes that were read may come to the
+ * host only when it is waited for. */
+static int32_t issued(cvr_device *d, uint64_t ticket, int32_t status) {
+    if (ticket) d->last = ticket;
     d->last_done = false;
     if (status == CVR_OK) d->uploads_covered = d->uploads;
     return status;
@@ -165,22 +168,31 @@ static int32_t issued(cvr_device *d, int32_t status) {
 
 int32_t device_start_upload(cvr_device *d, const device_bytes *b, uint64_t after, cvr_error *err) {
     const cvr_transfer t = {sizeof t, b->to, b->from, b->bytes, after};
+    uint64_t ticket = 0;
     d->uploads++;
-    return CVR_CALL(d->backend, upload, NULL, err, d->self, &t, &d->uploaded);
+    const int32_t status = CVR_CALL(d->backend, upload, NULL, err, d->self, &t, &ticket);
+    if (ticket) d->uploaded = ticket;
+    return status;
 }
 
 int32_t device_start_download(cvr_device *d, const device_bytes *b, cvr_error *err) {
     const cvr_transfer t = {sizeof t, b->to, b->from, b->bytes, d->uploaded};
-    return issued(d, CVR_CALL(d->backend, download, NULL, err, d->self, &t, &d->last));
+    uint64_t ticket = 0;
+    const int32_t status = CVR_CALL(d->backend, download, NULL, err, d->self, &t, &ticket);
+    return issued(d, ticket, status);
 }
 
 int32_t device_copy(cvr_device *d, const device_bytes *b, cvr_error *err) {
     const cvr_transfer t = {sizeof t, b->to, b->from, b->bytes, d->uploaded};
-    return issued(d, CVR_CALL(d->backend, copy, NULL, err, d->self, &t, &d->last));
+    uint64_t ticket = 0;
+    const int32_t status = CVR_CALL(d->backend, copy, NULL, err, d->self, &t, &ticket);
+    return issued(d, ticket, status);
 }
 
 int32_t device_replay(cvr_device *d, void *recording, cvr_error *err) {
-    return issued(d, CVR_CALL(d->backend, replay, NULL, err, d->self, recording, d->uploaded, &d->last));
+    uint64_t ticket = 0;
+    const int32_t status = CVR_CALL(d->backend, replay, NULL, err, d->self, recording, d->uploaded, &ticket);
+    return issued(d, ticket, status);
 }
 
 int32_t device_upload(cvr_device *d, void *to, const void *from, uint64_t bytes, cvr_error *err) {

@@ -79,7 +79,7 @@ cached() { XDG_CACHE_HOME=$work/cache "$CVRUN" info small.ini backend.name=vulka
 mkdir cache
 XDG_CACHE_HOME=$work/cache "$CVRUN" info small.ini backend.name=vulkan >info.txt
 chmod o+w cache/cvrun/vulkan_*
-cached "is not used: anyone may write to it or to its folder"
+cached "is not used: anyone may write to it"
 truncate -s 30 cache/cvrun/vulkan_*
 cached "is damaged, and will be made again"
 checks=$((checks + 2))

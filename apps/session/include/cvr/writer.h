@@ -17,6 +17,8 @@ typedef struct cvr_writer {
     uint8_t *buffer;
 } cvr_writer;
 int32_t cvr_writer_open(cvr_writer *w, const char *path, cvr_error *err);
+/* With another ending than ".tmp": several processes that write the same file at once each need their own. */
+int32_t cvr_writer_open_as(cvr_writer *w, const char *path, const char *ending, cvr_error *err);
 int32_t cvr_writer_put(cvr_writer *w, const void *bytes, uint64_t n, cvr_error *err);
 int32_t cvr_writer_commit(cvr_writer *w, bool keep, cvr_error *err);
 void cvr_writer_abandon(cvr_writer *w);

@@ -9,8 +9,8 @@
  * after another, in the order of the calls, and what is done includes all that was issued before it. Between the lanes
  * only `after` keeps order: a ticket of the other lane that must be done first. So the next batch may be uploaded while
  * a step runs. What fails after its call has returned fails the `wait` for its ticket and for all later ones of its
- * lane, with the node's name in the message; CVR_ERR_DEVICE where the device is gone. Host memory that a transfer names
- * stays as it is until its ticket is done. The host calls from one thread at a time.
+ * lane, with the node's name in the message; CVR_ERR_DEVICE where the device is gone. After a 0 the host waits for the
+ * lane's ticket before. Memory that a transfer names stays as it is until then. The host calls from one thread at once.
  */
 #ifndef CVR_PLUGIN_BACKEND_H
 #define CVR_PLUGIN_BACKEND_H
