@@ -116,7 +116,8 @@ static int32_t open_device(worker *w, const cvr_threadpool *pool, cvr_error *err
     const conform_options *o = w->o;
     const void *found;
     void *attrs = NULL;
-    CVR_TRY(cvr_plugins_find(w->plugins, CVR_KIND_BACKEND, o->backend, &found, err));
+    const int32_t known = cvr_plugins_find(w->plugins, CVR_KIND_BACKEND, o->backend, &found, err);
+    if (known != CVR_OK) return known == CVR_ERR_NOTFOUND ? cvr_fail_as(err, CVR_ERR_USAGE) : known;
     const cvr_backend_desc *b = found;
     const cvr_schema schema = {b->attrs, b->n_attrs};
     CVR_TRY(cvr_attrs_parse(&schema, o->settings, NULL, "the backend", &attrs, err));
@@ -170,7 +171,23 @@ static bool is_tested(const worker *w, const char *op) {
     return false;
 }
 
-/* Whether a kernel under test is in the program, or an op that is looked at in its graph; and it is not too large. */
+/* The kernels of the ops that compute what is asked for on this device are tried with it. */
+static int32_t add_parts(worker *w, cvr_error *err) {
+    char name[72];
+    for (uint32_t i = 0; i < w->board->n_ops; i++) {
+        for (const char *p = w->board->ops[i].parts; *p;) {
+            const void *op;
+            const size_t n = strcspn(p, ",");
+            (void)snprintf(name, sizeof name, "%.*s", (int)n, p);
+            CVR_TRY(cvr_plugins_find(w->plugins, CVR_KIND_OP, name, &op, err));
+            CVR_TRY(add_kernels(w, op, err));
+            p += n + (p[n] ? strlen(", ") : 0);
+        }
+    }
+    return CVR_OK;
+}
+
+/* Whether an op that is asked for is in the program, or in its graph; and it is not too large. */
 static bool is_to_run(const worker *w, const case_run *run) {
     const cvr_program *p = case_program(run);
     bool wanted = w->probe.met;
@@ -179,7 +196,7 @@ static bool is_to_run(const worker *w, const case_run *run) {
         cvr_node_info node;
         cvr_program_node(p, i, &node);
         flops += node.flops;
-        wanted = wanted || is_tested(w, node.op);
+        wanted = wanted || (placement_wants(w->o->op, node.op) && is_tested(w, node.op));
     }
     if (wanted && w->board->flops > 0 && flops > w->board->flops) {
         w->board->n_large++;
@@ -200,7 +217,8 @@ static int32_t run_once(worker *w, layer_case *c, const uint64_t *draw, conform_
     board_doing(w->board, row, "while it ran %s", how);
     w->check.low = c->low;
     const bool runs = is_to_run(w, run);
-    const int32_t status = runs ? case_execute(run, c, &r, err) : CVR_OK;
+    int32_t status = runs && w->o->op ? add_parts(w, err) : CVR_OK;
+    if (status == CVR_OK) status = runs ? case_execute(run, c, &r, err) : CVR_OK;
     if (status == CVR_OK && runs) case_result_clear(&r);
     w->check.low = 0;
     case_close(&run);

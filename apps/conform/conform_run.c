@@ -148,6 +148,30 @@ static void judge_empty(conform_board *b) {
     }
 }
 
+/* Ops that are asked for and of which nothing was tried are no success: the first of them, and why. */
+static int32_t judge_untried(const conform_options *o, const conform_board *b, cvr_error *err) {
+    const conform_op *op = &b->ops[0];
+    uint64_t cases = 0;
+    for (uint32_t i = 0; i < b->n_rows; i++) cases += b->rows[i].cases * (strncmp(b->rows[i].what, "kernel", 6) == 0);
+    if (cases || !conform_passed(b)) return CVR_OK;
+    const conform_place place = conform_place_of(op);
+    const char *const name = op->name, *const on = o->backend;
+    if (b->n_large && place != PLACE_VIEW && place != PLACE_OF_HOST)
+        return cvr_fail(err, CVR_ERR_USAGE,
+                        "--op: nothing was tried: all cases of %s are of more than %g operations (--flops)", name,
+                        b->flops);
+    if (place == PLACE_OTHER_OPS)
+        return cvr_fail(err, CVR_ERR_USAGE,
+                        "--op: nothing was tried: %s has no kernel of its own on %s; it is computed by %s, of which no "
+                        "kernel ran",
+                        name, on, *op->parts ? op->parts : "no op at all");
+    return cvr_fail(err, CVR_ERR_USAGE, "--op: nothing was tried: %s %s %s", name,
+                    place == PLACE_VIEW      ? "is a view, of which nothing runs on"
+                    : place == PLACE_OF_HOST ? "is the host's by nature, and has no kernel on"
+                                             : "has no case that runs a kernel of it on",
+                    on);
+}
+
 int32_t conform_run(const conform_options *o, conform_board **out, cvr_error *err) {
     uint64_t first = 0;
     bool over = false;
@@ -162,6 +186,7 @@ int32_t conform_run(const conform_options *o, conform_board **out, cvr_error *er
     if (o->op && (o->backend ? !b->n_ops : !b->n_rows)) /* layers have rows, whatever they lead to */
         CVR_TRY_OUT(
             cvr_fail(err, CVR_ERR_USAGE, "--op: there is no op `%.200s`; `cvrun plugins -v` lists them", o->op));
+    if (o->op && o->backend) CVR_TRY_OUT(judge_untried(o, b, err));
     *out = b;
 out:
     if (status != CVR_OK) conform_free(&b);
