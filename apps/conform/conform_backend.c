@@ -28,8 +28,20 @@ static int32_t add_kernels(worker *w, const cvr_op_desc *op, cvr_error *err) {
     return CVR_OK;
 }
 
+/* Whether only ops with a prefix are wanted, "acme.*": no case that comes with cvrun has one. */
+static bool are_foreign(const char *patterns) {
+    for (const char *p = patterns; p && *p;) {
+        const size_t n = strcspn(p, ",");
+        if (!memchr(p, '.', n)) return false;
+        p += n + (p[n] == ',');
+    }
+    return patterns != NULL;
+}
+
 static int32_t add_op(worker *w, const cvr_op_desc *op, cvr_error *err) {
-    const target t = {.kind = JOB_OP, .name = op->name, .op = op, .own = true};
+    const target t = {.kind = JOB_OP, .name = op->name, .op = op, .own = true, .emits = w->emitters};
+    const bool leads_nowhere = are_foreign(w->o->op) && !strchr(op->name, '.');
+    if (w->emitters) return leads_nowhere || !op->grad ? CVR_OK : worker_add_target(w, &t, err);
     if (!placement_wants(w->o->op, op->name)) return CVR_OK;
     (void)placement_op(w->board, op);
     CVR_TRY(add_kernels(w, op, err));
@@ -42,16 +54,6 @@ static bool has_line(const worker *w, const char *layer) {
     for (size_t i = 0; i < w->n_lines; i++)
         if (strncmp(w->lines[i].text, layer, n) == 0 && strchr(" |", w->lines[i].text[n])) return true;
     return false;
-}
-
-/* Whether only ops with a prefix are wanted, "acme.*": no case that comes with cvrun has one. */
-static bool are_foreign(const char *patterns) {
-    for (const char *p = patterns; p && *p;) {
-        const size_t n = strcspn(p, ",");
-        if (!memchr(p, '.', n)) return false;
-        p += n + (p[n] == ',');
-    }
-    return patterns != NULL;
 }
 
 static int32_t add_layer(worker *w, const cvr_layer_desc *layer, cvr_error *err) {
@@ -106,6 +108,8 @@ int32_t backend_find_targets(worker *w, cvr_error *err) {
     if (!are_foreign(w->o->op)) CVR_TRY(read_own_cases(w, err));
     for (size_t i = 0; i < w->o->n_cases; i++) CVR_TRY(case_lines_read(w->o->cases[i], &w->lines, &w->n_lines, err));
     CVR_TRY(add_all(w, CVR_KIND_OP, err));
+    w->emitters = worker_wants_emitters(w);
+    if (w->emitters) CVR_TRY(add_all(w, CVR_KIND_OP, err));
     CVR_TRY(add_all(w, CVR_KIND_LAYER, err));
     return worker_add_lines(w, err);
 }

@@ -131,12 +131,14 @@ static bool has_died(const conform_board *b, const char *name) {
 }
 
 /* What no case reached, though it should have been. */
-static void judge_empty(conform_board *b) {
+static void judge_empty(const conform_options *o, conform_board *b) {
     for (uint32_t i = 0; i < b->n_rows; i++) {
         conform_row *r = &b->rows[i];
         const bool not_run = strncmp(r->note, "not run", 7) == 0;
         *b->line = '\0';
-        if (r->cases || not_run || r->left || has_died(b, r->name) || has_cases_elsewhere(b, r)) continue;
+        if (r->cases || not_run || r->left || has_died(b, r->name) || has_cases_elsewhere(b, r) ||
+            !conform_is_asked(o, r))
+            continue;
         const conform_row *drawn = r->drawn ? r : NULL;
         for (uint32_t k = 0; k < b->n_rows && !drawn; k++)
             if (b->rows[k].drawn && strcmp(b->rows[k].name, r->name) == 0) drawn = &b->rows[k];
@@ -182,7 +184,7 @@ int32_t conform_run(const conform_options *o, conform_board **out, cvr_error *er
     b->end = o->seconds > 0 ? cvr_now() + o->seconds : 0;
     while (!over) CVR_TRY_OUT(one_process(o, b, &first, &over, err));
     if (*b->replaced) cvr_log(CVR_LOG_INFO, "%s", b->replaced);
-    o->backend ? backend_judge(b) : judge_empty(b);
+    o->backend ? backend_judge(b) : judge_empty(o, b);
     if (o->op && (o->backend ? !b->n_ops : !b->n_rows)) /* layers have rows, whatever they lead to */
         CVR_TRY_OUT(
             cvr_fail(err, CVR_ERR_USAGE, "--op: there is no op `%.200s`; `cvrun plugins -v` lists them", o->op));

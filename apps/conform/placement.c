@@ -127,8 +127,8 @@ void placement_try(placement_probe *p, const cvr_op_desc *op, const void *attrs,
                    const cvr_type *const *inputs, uint32_t n_inputs) {
     alone a = {0};
     cvr_error err = CVR_ERROR_INIT;
-    conform_op *o = placement_op(p->board, op);
     if (!placement_wants(p->wanted, op->name)) return;
+    conform_op *o = placement_op(p->board, op);
     board_doing(p->board, NULL, "while %s was planned alone", op->name);
     const int32_t status = plan_alone(p, &a, op, attrs, attrs_size, inputs, n_inputs, &err);
     if (status == CVR_OK)

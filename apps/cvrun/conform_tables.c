@@ -22,9 +22,16 @@ static void print_head(void) {
     printf("%-28s %-34s %7s %7s  %-10s %s\n", "op or layer", "what", "cases", "passed", "worst", "drawn/refused");
 }
 
-void conform_print_rows(const conform_board *b) {
+/* What is not asked for is not told, nor of an op whose cases are all programs' that it had none of its own. */
+static bool is_told(const conform_options *o, const conform_row *r) {
+    const bool empty = !r->cases && !r->drawn && !r->lines && !*r->note && strcmp(r->what, "op") == 0;
+    return conform_is_asked(o, r) && !empty;
+}
+
+void conform_print_rows(const conform_board *b, const conform_options *o) {
     print_head();
-    for (uint32_t i = 0; i < b->n_rows; i++) print_row(&b->rows[i]);
+    for (uint32_t i = 0; i < b->n_rows; i++)
+        if (is_told(o, &b->rows[i])) print_row(&b->rows[i]);
 }
 
 /* ---- of a backend ---- */
@@ -76,7 +83,7 @@ void conform_print_ops(const conform_board *b, const conform_options *o, bool ve
         const bool kernel = strncmp(r->what, "kernel", 6) == 0;
         if (kernel) cases += r->cases;
         if (kernel && r->cases) kernels++;
-        if (verbose && strcmp(r->what, "place") != 0 && conform_is_asked(o, r)) print_row(r);
+        if (verbose && strcmp(r->what, "place") != 0 && is_told(o, r)) print_row(r);
     }
     for (uint32_t i = 0; i < b->n_ops; i++) count[conform_place_of(&b->ops[i])]++;
     print_left(b, false);
@@ -130,7 +137,7 @@ void conform_print_json(const conform_board *b, const conform_options *o) {
     const char *between = "";
     for (uint32_t i = 0; i < b->n_rows; i++) {
         const conform_row *r = &b->rows[i];
-        if (o->backend && !conform_is_asked(o, r)) continue;
+        if (!is_told(o, r)) continue;
         cvr_text_add(&t, "%s\n  {\"name\": ", between);
         between = ",";
         cvr_text_add_json(&t, r->name);
