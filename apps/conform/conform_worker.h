@@ -50,7 +50,7 @@ void worker_do(worker *w, const target *t, uint64_t slot);
 /* A row that says of an op or a layer how many cases there were. */
 conform_row *worker_row(const worker *w, const target *t);
 
-/* ---- conform_emitted.c ---- */
+/* ---- ops that only gradients emit, such as softmax_backward ---- */
 
 /* Whether an op is asked for by name that has no gradient: it may be a part of another's, which hands it what that made
  * on its way forward, so that only programs of such ops and of layers have real cases of it. */
