@@ -275,7 +275,7 @@ static int32_t run_op(worker *w, const target *t, layer_case *c, const void *att
 /* What only gradients emit is used as programs use it, where there are some: its inputs may depend on each other. */
 static void op_job(worker *w, const target *t, uint64_t slot) {
     const cvr_op_desc *op = t->op;
-    if (worker_has_programs(w, op)) return;
+    if (worker_has_programs(w, op) || (t->emits && !worker_awaits(w))) return;
     conform_row *row = worker_row(w, t);
     cvr_rng rng;
     row->foreign = !t->own;

@@ -168,6 +168,16 @@ bool worker_has_programs(const worker *w, const cvr_op_desc *op) {
     return worker_is_emitted(w, op) && is_reached(w, op) && !drawn_before(w, op->name);
 }
 
+bool worker_awaits(worker *w) {
+    for (size_t i = 0; i < w->n_targets && !w->looked; i++) {
+        const target *t = &w->targets[i];
+        w->awaits =
+            w->awaits || (t->kind == JOB_OP && !t->emits && worker_is_emitted(w, t->op) && !is_reached(w, t->op));
+    }
+    w->looked = true;
+    return w->awaits;
+}
+
 bool worker_is_for_programs(const worker *w, const target *t) {
     bool emitted = false;
     for (size_t i = 0; i < w->check.n && !t->own; i++) emitted = emitted || !w->check.kernels[i].op->grad;

@@ -34,6 +34,7 @@ typedef struct worker {
     case_line *lines;
     size_t n_lines;
     bool emitters;         /* targets are sought that only emit what is asked for */
+    bool looked, awaits;   /* of worker_awaits: its answer, once it was asked */
     bool gradients;        /* some op that is registered has one: it may emit ops that have none */
     bool lows[2];          /* some kernel takes bf16; f16 */
     placement_probe probe; /* of the device under test */
@@ -60,6 +61,9 @@ bool worker_wants_emitters(const worker *w);
 bool worker_is_emitted(const worker *w, const cvr_op_desc *op);
 /* Whether it is such an op, and programs have launched it, so that none of its cases need be drawn. */
 bool worker_has_programs(const worker *w, const cvr_op_desc *op);
+/* Whether lines and layers have left out such an op that is asked for, so that it needs the programs of ops that are
+ * not; of the first time that one of these has a turn. */
+bool worker_awaits(worker *w);
 /* Whether cases of an op are programs too: those of its own ops, and of ops whose gradients may emit what is tried. */
 bool worker_is_for_programs(const worker *w, const target *t);
 /* Whether an op that is asked for by name is in the program of a case. */

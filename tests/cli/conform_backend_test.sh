@@ -27,6 +27,9 @@ expect 2 'nothing was tried: view is a view' "$CVRUN" conform --backend cpu --op
 # a gradient's op that is named alone has the cases that programs make of it
 conform 0 cpu --op scaled_dot_product_attention_backward --draws 1
 grep -q '^[1-9].* kernels* in [1-9]' out.txt || { cat out.txt; fail "no case of a gradient's op"; }
+"$CVRUN" conform --plugin "$(dirname "$CVRUN")/../lib/cvrun/cpu_base.so" --op 'scaled_dot_product_attention_backward' --draws 1 >out.txt 2>&1 &&
+  grep -qE '^scaled_dot_product_attention_backward +kernel cpu +[1-9]' out.txt || { cat out.txt; fail "a gradient's op of a plugin"; }
+checks=$((checks + 1))
 # another order of threads, by the backend's own keys; a device by name
 conform 0 emu device=EMU emu_order=backward backend.emu_subgroup=8 --op permute --draws 1 --json
 grep -q '"runs": "kernel"' out.txt && grep -q '"passed": true' out.txt || { cat out.txt; fail "JSON"; }
