@@ -52,6 +52,7 @@ typedef struct conform_op {
     char name[72];
     bool view, of_host; /* nothing runs; it is the host's by nature */
     bool itself;        /* by a kernel of its own, in some case */
+    char parts[240];    /* other ops that compute it on the device, "elementwise, reduce" */
     uint64_t planned;   /* times that it was planned alone, */
     uint64_t on_host;   /* and those of them in which it, or a part of what it means, was left to the host, */
     char reason[240];   /* and why the first time */
@@ -96,6 +97,9 @@ typedef struct conform_board {
 /* Does all of it. CVR_OK: the board says how it went. Free it with conform_free. */
 int32_t conform_run(const conform_options *o, conform_board **out, cvr_error *err);
 void conform_free(conform_board **board);
+/* Whether a row is of what the options name, tells of kernels that compute it, or has a failure: others are of programs
+ * that its cases are a part of. */
+bool conform_is_asked(const conform_options *o, const conform_row *r);
 /* Whether there is nothing to complain about. */
 bool conform_passed(const conform_board *b);
 

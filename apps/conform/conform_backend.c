@@ -28,8 +28,20 @@ static int32_t add_kernels(worker *w, const cvr_op_desc *op, cvr_error *err) {
     return CVR_OK;
 }
 
+/* Whether only ops with a prefix are wanted, "acme.*": no case that comes with cvrun has one. */
+static bool are_foreign(const char *patterns) {
+    for (const char *p = patterns; p && *p;) {
+        const size_t n = strcspn(p, ",");
+        if (!memchr(p, '.', n)) return false;
+        p += n + (p[n] == ',');
+    }
+    return patterns != NULL;
+}
+
 static int32_t add_op(worker *w, const cvr_op_desc *op, cvr_error *err) {
-    const target t = {.kind = JOB_OP, .name = op->name, .op = op, .own = true};
+    const target t = {.kind = JOB_OP, .name = op->name, .op = op, .own = true, .emits = w->emitters};
+    const bool leads_nowhere = are_foreign(w->o->op) && !strchr(op->name, '.');
+    if (w->emitters) return leads_nowhere || !op->grad ? CVR_OK : worker_add_target(w, &t, err);
     if (!placement_wants(w->o->op, op->name)) return CVR_OK;
     (void)placement_op(w->board, op);
     CVR_TRY(add_kernels(w, op, err));
@@ -42,16 +54,6 @@ static bool has_line(const worker *w, const char *layer) {
     for (size_t i = 0; i < w->n_lines; i++)
         if (strncmp(w->lines[i].text, layer, n) == 0 && strchr(" |", w->lines[i].text[n])) return true;
     return false;
-}
-
-/* Whether only ops with a prefix are wanted, "acme.*": no case that comes with cvrun has one. */
-static bool are_foreign(const char *patterns) {
-    for (const char *p = patterns; p && *p;) {
-        const size_t n = strcspn(p, ",");
-        if (!memchr(p, '.', n)) return false;
-        p += n + (p[n] == ',');
-    }
-    return patterns != NULL;
 }
 
 static int32_t add_layer(worker *w, const cvr_layer_desc *layer, cvr_error *err) {
@@ -106,6 +108,8 @@ int32_t backend_find_targets(worker *w, cvr_error *err) {
     if (!are_foreign(w->o->op)) CVR_TRY(read_own_cases(w, err));
     for (size_t i = 0; i < w->o->n_cases; i++) CVR_TRY(case_lines_read(w->o->cases[i], &w->lines, &w->n_lines, err));
     CVR_TRY(add_all(w, CVR_KIND_OP, err));
+    w->emitters = worker_wants_emitters(w);
+    if (w->emitters) CVR_TRY(add_all(w, CVR_KIND_OP, err));
     CVR_TRY(add_all(w, CVR_KIND_LAYER, err));
     return worker_add_lines(w, err);
 }
@@ -116,7 +120,8 @@ static int32_t open_device(worker *w, const cvr_threadpool *pool, cvr_error *err
     const conform_options *o = w->o;
     const void *found;
     void *attrs = NULL;
-    CVR_TRY(cvr_plugins_find(w->plugins, CVR_KIND_BACKEND, o->backend, &found, err));
+    const int32_t known = cvr_plugins_find(w->plugins, CVR_KIND_BACKEND, o->backend, &found, err);
+    if (known != CVR_OK) return known == CVR_ERR_NOTFOUND ? cvr_fail_as(err, CVR_ERR_USAGE) : known;
     const cvr_backend_desc *b = found;
     const cvr_schema schema = {b->attrs, b->n_attrs};
     CVR_TRY(cvr_attrs_parse(&schema, o->settings, NULL, "the backend", &attrs, err));
@@ -170,7 +175,23 @@ static bool is_tested(const worker *w, const char *op) {
     return false;
 }
 
-/* Whether a kernel under test is in the program, or an op that is looked at in its graph; and it is not too large. */
+/* The kernels of the ops that compute what is asked for on this device are tried with it. */
+static int32_t add_parts(worker *w, cvr_error *err) {
+    char name[72];
+    for (uint32_t i = 0; i < w->board->n_ops; i++) {
+        for (const char *p = w->board->ops[i].parts; *p;) {
+            const void *op;
+            const size_t n = strcspn(p, ",");
+            (void)snprintf(name, sizeof name, "%.*s", (int)n, p);
+            CVR_TRY(cvr_plugins_find(w->plugins, CVR_KIND_OP, name, &op, err));
+            CVR_TRY(add_kernels(w, op, err));
+            p += n + (p[n] ? strlen(", ") : 0);
+        }
+    }
+    return CVR_OK;
+}
+
+/* Whether an op that is asked for is in the program, or in its graph; and it is not too large. */
 static bool is_to_run(const worker *w, const case_run *run) {
     const cvr_program *p = case_program(run);
     bool wanted = w->probe.met;
@@ -179,7 +200,7 @@ static bool is_to_run(const worker *w, const case_run *run) {
         cvr_node_info node;
         cvr_program_node(p, i, &node);
         flops += node.flops;
-        wanted = wanted || is_tested(w, node.op);
+        wanted = wanted || (placement_wants(w->o->op, node.op) && is_tested(w, node.op));
     }
     if (wanted && w->board->flops > 0 && flops > w->board->flops) {
         w->board->n_large++;
@@ -200,7 +221,8 @@ static int32_t run_once(worker *w, layer_case *c, const uint64_t *draw, conform_
     board_doing(w->board, row, "while it ran %s", how);
     w->check.low = c->low;
     const bool runs = is_to_run(w, run);
-    const int32_t status = runs ? case_execute(run, c, &r, err) : CVR_OK;
+    int32_t status = runs && w->o->op ? add_parts(w, err) : CVR_OK;
+    if (status == CVR_OK) status = runs ? case_execute(run, c, &r, err) : CVR_OK;
     if (status == CVR_OK && runs) case_result_clear(&r);
     w->check.low = 0;
     case_close(&run);

@@ -1,5 +1,5 @@
 /* What was found: rows and lines, in memory that two processes share. */
-#include "conform.h"
+#include "placement.h"
 #include <stdarg.h>
 
 conform_row *board_row(conform_board *b, const char *name, const char *what) {
@@ -32,6 +32,10 @@ void board_doing(conform_board *b, const conform_row *r, const char *format, ...
     (void)vsnprintf(b->doing, sizeof b->doing, format, ap);
     va_end(ap);
     b->doing_row = r ? r - b->rows : -1;
+}
+
+bool conform_is_asked(const conform_options *o, const conform_row *r) {
+    return placement_wants(o->op, r->name) || strncmp(r->what, "kernel", 6) == 0 || r->lines > 0;
 }
 
 bool conform_passed(const conform_board *b) {

@@ -134,6 +134,12 @@ static int32_t run_program(worker *w, layer_case *c, uint64_t seed, conform_row 
     w->check.failed = false;
     board_doing(w->board, row, "while it was built");
     if (!draw_complete(&w->watched, c, seed, err)) return err->code ? (int32_t)err->code : CVR_ERR_PLUGIN;
+    if (w->emitters && !placement_wants(w->o->op, row->name)) {
+        bool asked;
+        CVR_TRY(worker_launches_asked(w, c, &asked, err));
+        if (!asked) return CVR_OK;
+        gradient = NULL;
+    }
     board_doing(w->board, row, "while it ran in training");
     CVR_TRY(case_result_of(&w->watched, c, &r, err));
     if (w->check.failed) {
@@ -252,12 +258,12 @@ static int32_t run_op(worker *w, const target *t, layer_case *c, const void *att
     if (w->o->backend) place_directly(w, op, c, attrs);
     w->check.failed = false;
     const bool large = is_large(w, op, c, attrs, types);
-    w->board->n_large += large;
+    w->board->n_large += large && !t->emits;
     const int32_t status = large ? CVR_OK : launch_directly(w, op, c, attrs, types, err);
-    if (status == CVR_OK && !w->check.failed && t->own && !op->mutates && op->n_outputs &&
+    if (status == CVR_OK && !w->check.failed && worker_is_for_programs(w, t) && !op->mutates && op->n_outputs &&
         !(op->flags & CVR_OP_ALIAS) && (op->grad || !kernel_check_has(&w->check, op))) {
         c->backward = op->grad != NULL;
-        const int32_t built = run_program(w, c, slot, row, op->grad ? op->name : NULL, err);
+        const int32_t built = run_program(w, c, slot, row, op->grad && t->own ? op->name : NULL, err);
         if (is_refusal(built)) return built; /* by the gradient's own ops */
         judge(w, row, built, err);
     } else {
@@ -266,36 +272,10 @@ static int32_t run_op(worker *w, const target *t, layer_case *c, const void *att
     return CVR_OK;
 }
 
-/* What only gradients emit gets inputs of one shape, as they emit it, and need not refuse others: an op without a
- * gradient, where others have one. */
-static bool is_emitted(const worker *w, const cvr_op_desc *op) {
-    bool others = false;
-    for (size_t i = 0; i < w->n_targets; i++) others = others || (w->targets[i].op && w->targets[i].op->grad);
-    return !op->grad && others;
-}
-
-/* Whether the op's kernels have had cases: programs have launched it. */
-static bool is_reached(const worker *w, const cvr_op_desc *op) {
-    bool reached = false;
-    for (uint32_t i = 0; i < w->board->n_ops; i++)
-        reached = reached || (strcmp(w->board->ops[i].name, op->name) == 0 && w->board->ops[i].planned);
-    for (size_t i = 0; i < w->check.n; i++)
-        reached = reached || (w->check.kernels[i].op == op && w->check.kernels[i].row->cases);
-    return reached;
-}
-
-/* Whether cases of the op were drawn already. */
-static bool drawn_before(const worker *w, const char *name) {
-    const conform_board *b = w->board;
-    for (uint32_t i = 0; i < b->n_rows; i++)
-        if (b->rows[i].drawn && strcmp(b->rows[i].name, name) == 0 && strcmp(b->rows[i].what, "op") == 0) return true;
-    return false;
-}
-
 /* What only gradients emit is used as programs use it, where there are some: its inputs may depend on each other. */
 static void op_job(worker *w, const target *t, uint64_t slot) {
     const cvr_op_desc *op = t->op;
-    if (is_emitted(w, op) && is_reached(w, op) && !drawn_before(w, op->name)) return;
+    if (worker_has_programs(w, op) || (t->emits && !worker_awaits(w))) return;
     conform_row *row = worker_row(w, t);
     cvr_rng rng;
     row->foreign = !t->own;
@@ -310,7 +290,7 @@ static void op_job(worker *w, const target *t, uint64_t slot) {
                                 .optional = op->optional,
                                 .positive = slot % 2 == 0,
                                 .whole = i >= TRIES / 2,
-                                .alike = i % (TRIES / 2) < TRIES / 4 && is_emitted(w, op)};
+                                .alike = i % (TRIES / 2) < TRIES / 4 && worker_is_emitted(w, op)};
         layer_case c;
         void *attrs = NULL;
         cvr_error err = CVR_ERROR_INIT;

@@ -131,12 +131,14 @@ static bool has_died(const conform_board *b, const char *name) {
 }
 
 /* What no case reached, though it should have been. */
-static void judge_empty(conform_board *b) {
+static void judge_empty(const conform_options *o, conform_board *b) {
     for (uint32_t i = 0; i < b->n_rows; i++) {
         conform_row *r = &b->rows[i];
         const bool not_run = strncmp(r->note, "not run", 7) == 0;
         *b->line = '\0';
-        if (r->cases || not_run || r->left || has_died(b, r->name) || has_cases_elsewhere(b, r)) continue;
+        if (r->cases || not_run || r->left || has_died(b, r->name) || has_cases_elsewhere(b, r) ||
+            !conform_is_asked(o, r))
+            continue;
         const conform_row *drawn = r->drawn ? r : NULL;
         for (uint32_t k = 0; k < b->n_rows && !drawn; k++)
             if (b->rows[k].drawn && strcmp(b->rows[k].name, r->name) == 0) drawn = &b->rows[k];
@@ -146,6 +148,30 @@ static void judge_empty(conform_board *b) {
                    (unsigned long long)(drawn ? drawn->drawn : 0), (unsigned long long)(drawn ? drawn->refused : 0),
                    drawn && *drawn->refusal ? ", the last since " : "", drawn ? drawn->refusal : "");
     }
+}
+
+/* Ops that are asked for and of which nothing was tried are no success: the first of them, and why. */
+static int32_t judge_untried(const conform_options *o, const conform_board *b, cvr_error *err) {
+    const conform_op *op = &b->ops[0];
+    uint64_t cases = 0;
+    for (uint32_t i = 0; i < b->n_rows; i++) cases += b->rows[i].cases * (strncmp(b->rows[i].what, "kernel", 6) == 0);
+    if (cases || !conform_passed(b)) return CVR_OK;
+    const conform_place place = conform_place_of(op);
+    const char *const name = op->name, *const on = o->backend;
+    if (b->n_large && place != PLACE_VIEW && place != PLACE_OF_HOST)
+        return cvr_fail(err, CVR_ERR_USAGE,
+                        "--op: nothing was tried: all cases of %s are of more than %g operations (--flops)", name,
+                        b->flops);
+    if (place == PLACE_OTHER_OPS)
+        return cvr_fail(err, CVR_ERR_USAGE,
+                        "--op: nothing was tried: %s has no kernel of its own on %s; it is computed by %s, of which no "
+                        "kernel ran",
+                        name, on, *op->parts ? op->parts : "no op at all");
+    return cvr_fail(err, CVR_ERR_USAGE, "--op: nothing was tried: %s %s %s", name,
+                    place == PLACE_VIEW      ? "is a view, of which nothing runs on"
+                    : place == PLACE_OF_HOST ? "is the host's by nature, and has no kernel on"
+                                             : "has no case that runs a kernel of it on",
+                    on);
 }
 
 int32_t conform_run(const conform_options *o, conform_board **out, cvr_error *err) {
@@ -158,10 +184,11 @@ int32_t conform_run(const conform_options *o, conform_board **out, cvr_error *er
     b->end = o->seconds > 0 ? cvr_now() + o->seconds : 0;
     while (!over) CVR_TRY_OUT(one_process(o, b, &first, &over, err));
     if (*b->replaced) cvr_log(CVR_LOG_INFO, "%s", b->replaced);
-    o->backend ? backend_judge(b) : judge_empty(b);
+    o->backend ? backend_judge(b) : judge_empty(o, b);
     if (o->op && (o->backend ? !b->n_ops : !b->n_rows)) /* layers have rows, whatever they lead to */
         CVR_TRY_OUT(
             cvr_fail(err, CVR_ERR_USAGE, "--op: there is no op `%.200s`; `cvrun plugins -v` lists them", o->op));
+    if (o->op && o->backend) CVR_TRY_OUT(judge_untried(o, b, err));
     *out = b;
 out:
     if (status != CVR_OK) conform_free(&b);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 static bool is_wanted(const worker *w, const char *name) {
-    return placement_wants(w->o->op, name);
+    return w->emitters || placement_wants(w->o->op, name);
 }
 
 static bool is_ours(const worker *w, const char *owner) {
@@ -21,6 +21,7 @@ int32_t worker_add_target(worker *w, const target *t, cvr_error *err) {
     target *more = cvr_grow(w->targets, w->n_targets, &w->capacity, sizeof *more);
     if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     w->targets = more;
+    w->gradients = w->gradients || (t->op && t->op->grad);
     more[w->n_targets++] = *t;
     return CVR_OK;
 }
@@ -49,17 +50,17 @@ static int32_t add_kernels(worker *w, const char *name, cvr_error *err) {
     char backend[64];
     if (!slash || !is_wanted(w, slash + 1)) return CVR_OK;
     (void)snprintf(backend, sizeof backend, "%.*s", (int)(slash - name), name);
-    target t = {.kind = JOB_OP};
+    target t = {.kind = JOB_OP, .emits = w->emitters};
     CVR_TRY(cvr_plugins_find(w->plugins, CVR_KIND_OP, slash + 1, &found, err));
     t.op = found;
     t.name = t.op->name;
     CVR_TRY(cvr_plugins_kernels(w->plugins, t.op, backend, &kernels, &n, err));
     for (size_t i = 0; i < n; i++) {
         if (!cvr_kernel_is_host(kernels[i]) || !is_ours(w, cvr_plugins_owner(w->plugins, kernels[i]))) continue;
-        CVR_TRY(worker_add_kernel(w, t.op, kernels[i], err));
+        if (!w->emitters) CVR_TRY(worker_add_kernel(w, t.op, kernels[i], err));
         ours++;
     }
-    if (ours) return worker_add_target(w, &t, err);
+    if (ours || w->emitters) return ours ? worker_add_target(w, &t, err) : CVR_OK;
     conform_row *row = board_row(w->board, t.name, backend);
     (void)snprintf(row->note, sizeof row->note,
                    "not run: this machine lacks a CPU feature, or the backend %s has to launch it", backend);
@@ -67,7 +68,7 @@ static int32_t add_kernels(worker *w, const char *name, cvr_error *err) {
 }
 
 static int32_t add_provided(worker *w, const char *token, cvr_error *err) {
-    target t = {.own = true};
+    target t = {.own = true, .emits = w->emitters};
     const void *found;
     if (strncmp(token, "kernel:", 7) == 0) return add_kernels(w, token + 7, err);
     if (strncmp(token, "op:", 3) == 0 && is_wanted(w, token + 3)) {
@@ -116,11 +117,83 @@ int32_t worker_add_lines(worker *w, cvr_error *err) {
     return CVR_OK;
 }
 
-int32_t worker_find_targets(worker *w, cvr_error *err) {
+static int32_t add_plugins(worker *w, cvr_error *err) {
     for (size_t i = 0; i < cvr_plugins_count(w->plugins); i++) {
         const cvr_plugin_info *info = cvr_plugins_info(w->plugins, i);
         if (is_ours(w, info->id)) CVR_TRY(add_plugin(w, info, err));
     }
+    return CVR_OK;
+}
+
+int32_t worker_find_targets(worker *w, cvr_error *err) {
+    CVR_TRY(add_plugins(w, err));
+    w->emitters = worker_wants_emitters(w);
+    if (w->emitters) CVR_TRY(add_plugins(w, err));
     for (size_t i = 0; i < w->o->n_cases; i++) CVR_TRY(case_lines_read(w->o->cases[i], &w->lines, &w->n_lines, err));
     return worker_add_lines(w, err);
+}
+
+/* ---- ops that only gradients emit, whose cases are the programs of those ---- */
+
+bool worker_wants_emitters(const worker *w) {
+    bool wants = false;
+    for (size_t i = 0; w->o->op && i < w->n_targets; i++)
+        wants = wants || (w->targets[i].kind == JOB_OP && !w->targets[i].op->grad);
+    return wants;
+}
+
+bool worker_is_emitted(const worker *w, const cvr_op_desc *op) {
+    return !op->grad && w->gradients;
+}
+
+/* Whether the op's kernels have had cases: programs have launched it. */
+static bool is_reached(const worker *w, const cvr_op_desc *op) {
+    bool reached = false;
+    for (uint32_t i = 0; i < w->board->n_ops; i++)
+        reached = reached || (strcmp(w->board->ops[i].name, op->name) == 0 && w->board->ops[i].planned);
+    for (size_t i = 0; i < w->check.n; i++)
+        reached = reached || (w->check.kernels[i].op == op && w->check.kernels[i].row->cases);
+    return reached;
+}
+
+/* Whether cases of the op were drawn already. */
+static bool drawn_before(const worker *w, const char *name) {
+    const conform_board *b = w->board;
+    for (uint32_t i = 0; i < b->n_rows; i++)
+        if (b->rows[i].drawn && strcmp(b->rows[i].name, name) == 0 && strcmp(b->rows[i].what, "op") == 0) return true;
+    return false;
+}
+
+bool worker_has_programs(const worker *w, const cvr_op_desc *op) {
+    return worker_is_emitted(w, op) && is_reached(w, op) && !drawn_before(w, op->name);
+}
+
+bool worker_awaits(worker *w) {
+    for (size_t i = 0; i < w->n_targets && !w->looked; i++) {
+        const target *t = &w->targets[i];
+        w->awaits =
+            w->awaits || (t->kind == JOB_OP && !t->emits && worker_is_emitted(w, t->op) && !is_reached(w, t->op));
+    }
+    w->looked = true;
+    return w->awaits;
+}
+
+bool worker_is_for_programs(const worker *w, const target *t) {
+    bool emitted = false;
+    for (size_t i = 0; i < w->check.n && !t->own; i++) emitted = emitted || !w->check.kernels[i].op->grad;
+    return t->own || (t->op->grad && emitted);
+}
+
+int32_t worker_launches_asked(const worker *w, const layer_case *c, bool *asked, cvr_error *err) {
+    case_run *run;
+    *asked = false;
+    CVR_TRY(case_open(&run, &w->watched, c, err));
+    const cvr_program *p = case_program(run);
+    for (size_t i = 0; i < cvr_program_nodes(p) && !*asked; i++) {
+        cvr_node_info node;
+        cvr_program_node(p, i, &node);
+        *asked = placement_wants(w->o->op, node.op);
+    }
+    case_close(&run);
+    return CVR_OK;
 }

@@ -93,15 +93,33 @@ static void note_host(conform_op *o, const cvr_node_info *node) {
         (void)snprintf(o->reason, sizeof o->reason, "it becomes %.60s, and %.150s", node->op, node->fallback);
 }
 
+/* Another op that computes a part of it. */
+static void note_part(conform_op *o, const char *part) {
+    const size_t n = strlen(o->parts), length = strlen(part);
+    for (const char *p = o->parts; *p;) {
+        const size_t k = strcspn(p, ",");
+        if (k == length && memcmp(p, part, k) == 0) return;
+        p += k + (p[k] ? strlen(", ") : 0);
+    }
+    if (n + strlen(", ") + length < sizeof o->parts)
+        (void)snprintf(o->parts + n, sizeof o->parts - n, "%s%s", n ? ", " : "", part);
+}
+
+/* The program of the node alone: on the host, by itself, or by the ops that stand in its place. */
 static void note_program(conform_op *o, const cvr_program *program) {
-    bool host = false;
+    bool host = false, itself = false;
+    cvr_node_info node;
     o->planned++;
     for (size_t i = 0; i < cvr_program_nodes(program) && !host; i++) {
-        cvr_node_info node;
         cvr_program_node(program, i, &node);
-        if (strcmp(node.op, o->name) == 0 && !*node.fallback) o->itself = true;
+        if (strcmp(node.op, o->name) == 0 && !*node.fallback) itself = true;
         host = *node.fallback != '\0';
         if (host) note_host(o, &node);
+    }
+    o->itself = o->itself || itself;
+    for (size_t i = 0; i < cvr_program_nodes(program) && !host && !itself; i++) {
+        cvr_program_node(program, i, &node);
+        note_part(o, node.op);
     }
 }
 
@@ -109,8 +127,8 @@ void placement_try(placement_probe *p, const cvr_op_desc *op, const void *attrs,
                    const cvr_type *const *inputs, uint32_t n_inputs) {
     alone a = {0};
     cvr_error err = CVR_ERROR_INIT;
-    conform_op *o = placement_op(p->board, op);
     if (!placement_wants(p->wanted, op->name)) return;
+    conform_op *o = placement_op(p->board, op);
     board_doing(p->board, NULL, "while %s was planned alone", op->name);
     const int32_t status = plan_alone(p, &a, op, attrs, attrs_size, inputs, n_inputs, &err);
     if (status == CVR_OK)

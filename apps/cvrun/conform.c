@@ -29,7 +29,7 @@ static int try_all(const arguments *a, const conform_options *o) {
     else if (o->backend)
         conform_print_ops(b, o, a->verbose);
     else
-        conform_print_rows(b);
+        conform_print_rows(b, o);
     if (!a->json) conform_print_findings(b);
     const int status = conform_passed(b) ? EXIT_OK : EXIT_FAILED;
     conform_free(&b);
@@ -86,7 +86,9 @@ const command conform_command = {
         "and f16 as far as its kernels take them, each kernel against the reference. An op that would run on the host "
         "is a miss. device=NAME and the backend's own keys may follow: `emu_order=backward`. -v also lists what "
         "is right.\n"
-        "--op PATTERN  only ops and layers of these names, with * and ?: `relu,conv2d*`\n"
+        "--op PATTERN  only ops and layers of these names, with * and ?: `relu,conv2d*`; of a backend also the ops "
+        "that "
+        "compute them there\n"
         "--cases FILE  cases besides those that are drawn, one a line: `acme.shrink lambd=0.{1-9} | "
         "{1-3},{2-7}`\n"
         "--draws N     cases of each op, layer and line (8; of a backend 2)\n"
@@ -94,7 +96,8 @@ const command conform_command = {
         "--limit N     seconds that a case may take (10; on a backend 60)\n"
         "--flops N     leave cases of more floating-point operations out (of a backend that is there for tests 5e6)\n"
         "--seconds N   seconds that all may take; what has had no case by then is named (of a backend 600)\n"
-        "Exit status 1: something is wrong, and a line says what, with the case that shows it.\n",
+        "Exit status 1: something is wrong, and a line says what, with the case that shows it; 2: nothing could be "
+        "tried.\n",
     .run = run_conform,
     .forks = true,
 };

@@ -22,9 +22,16 @@ static void print_head(void) {
     printf("%-28s %-34s %7s %7s  %-10s %s\n", "op or layer", "what", "cases", "passed", "worst", "drawn/refused");
 }
 
-void conform_print_rows(const conform_board *b) {
+/* What is not asked for is not told, nor of an op whose cases are all programs' that it had none of its own. */
+static bool is_told(const conform_options *o, const conform_row *r) {
+    const bool empty = !r->cases && !r->drawn && !r->lines && !*r->note && strcmp(r->what, "op") == 0;
+    return conform_is_asked(o, r) && !empty;
+}
+
+void conform_print_rows(const conform_board *b, const conform_options *o) {
     print_head();
-    for (uint32_t i = 0; i < b->n_rows; i++) print_row(&b->rows[i]);
+    for (uint32_t i = 0; i < b->n_rows; i++)
+        if (is_told(o, &b->rows[i])) print_row(&b->rows[i]);
 }
 
 /* ---- of a backend ---- */
@@ -34,7 +41,22 @@ static void print_places(const conform_board *b) {
                                         "the host's by nature",   "on the host",  "no case reached it"};
     printf("%-34s %s\n", "op", "runs");
     for (uint32_t i = 0; i < b->n_ops; i++)
-        print_line(stdout, "%-34s %s", b->ops[i].name, words[conform_place_of(&b->ops[i])]);
+        print_line(stdout, "%-34s %s%s%s", b->ops[i].name, words[conform_place_of(&b->ops[i])],
+                   *b->ops[i].parts ? ": " : "", b->ops[i].parts);
+}
+
+/* Ops that were named, and whose kernels are those of others. */
+static void print_parts(const conform_board *b) {
+    for (uint32_t i = 0; i < b->n_ops; i++)
+        if (conform_place_of(&b->ops[i]) == PLACE_OTHER_OPS)
+            print_line(
+                stdout,
+                "%s has no kernel of its own there; it is computed by %s, whose kernels are tried with its cases",
+                b->ops[i].name, b->ops[i].parts);
+}
+
+static const char *plural(uint64_t n) {
+    return n == 1 ? "" : "s";
 }
 
 /* Ops of which the device leaves cases to the host, all of them or some, with the first reason. */
@@ -61,15 +83,17 @@ void conform_print_ops(const conform_board *b, const conform_options *o, bool ve
         const bool kernel = strncmp(r->what, "kernel", 6) == 0;
         if (kernel) cases += r->cases;
         if (kernel && r->cases) kernels++;
-        if (verbose && strcmp(r->what, "place") != 0) print_row(r);
+        if (verbose && strcmp(r->what, "place") != 0 && is_told(o, r)) print_row(r);
     }
     for (uint32_t i = 0; i < b->n_ops; i++) count[conform_place_of(&b->ops[i])]++;
     print_left(b, false);
     print_left(b, true);
-    printf("\n%u ops: %u by kernels of their own, %u in other ops, %u views, %u the host's by nature, %u left to the "
-           "host, %u that no case reached\n%llu kernels in %llu cases\n",
-           b->n_ops, count[PLACE_ITSELF], count[PLACE_OTHER_OPS], count[PLACE_VIEW], count[PLACE_OF_HOST],
-           count[PLACE_MISS], count[PLACE_UNSEEN], (unsigned long long)kernels, (unsigned long long)cases);
+    if (o->op && !verbose) print_parts(b);
+    printf("\n%u op%s: %u by kernels of their own, %u in other ops, %u views, %u the host's by nature, %u left to the "
+           "host, %u that no case reached\n%llu kernel%s in %llu case%s\n",
+           b->n_ops, plural(b->n_ops), count[PLACE_ITSELF], count[PLACE_OTHER_OPS], count[PLACE_VIEW],
+           count[PLACE_OF_HOST], count[PLACE_MISS], count[PLACE_UNSEEN], (unsigned long long)kernels, plural(kernels),
+           (unsigned long long)cases, plural(cases));
     if (b->n_large)
         printf("%llu cases were left out, being of more than %g operations (--flops)\n", (unsigned long long)b->n_large,
                b->flops);
@@ -93,6 +117,8 @@ static void add_places(cvr_text *t, const conform_board *b) {
                      words[conform_place_of(&b->ops[i])], (unsigned long long)b->ops[i].planned,
                      (unsigned long long)b->ops[i].on_host);
         cvr_text_add_json(t, b->ops[i].reason);
+        cvr_text_add(t, ", \"parts\": ");
+        cvr_text_add_json(t, b->ops[i].parts);
         cvr_text_add(t, "}");
     }
 }
@@ -108,9 +134,12 @@ void conform_print_json(const conform_board *b, const conform_options *o) {
         cvr_text_add(&t, "\n], ");
     }
     cvr_text_add(&t, "\"rows\": [");
+    const char *between = "";
     for (uint32_t i = 0; i < b->n_rows; i++) {
         const conform_row *r = &b->rows[i];
-        cvr_text_add(&t, "%s\n  {\"name\": ", i ? "," : "");
+        if (!is_told(o, r)) continue;
+        cvr_text_add(&t, "%s\n  {\"name\": ", between);
+        between = ",";
         cvr_text_add_json(&t, r->name);
         cvr_text_add(&t, ", \"what\": ");
         cvr_text_add_json(&t, r->what);

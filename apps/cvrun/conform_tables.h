@@ -5,7 +5,7 @@
 #include "conform.h"
 
 /* Of a plugin. */
-void conform_print_rows(const conform_board *b);
+void conform_print_rows(const conform_board *b, const conform_options *o);
 /* Of a backend: what is wrong, and how many ops run where; `verbose`: all ops and kernels. */
 void conform_print_ops(const conform_board *b, const conform_options *o, bool verbose);
 /* What is wrong, line by line, and the last line. */
