@@ -22,7 +22,7 @@ conform() {
   limited 200 "$CVRUN" conform --backend "$backend" --op "$1*" --draws "$draws" --seconds 180 -v >conform.txt 2>&1 || status=$?
   cat conform.txt
   [ $status -ne 2 ] || return 77 # no op has such a name, and its last line says so
-  [ $status -ne 0 ] || echo "$(grep -E '^[0-9]+ ops: ' conform.txt); $(grep -E '^[0-9]+ kernels in ' conform.txt)"
+  [ $status -ne 0 ] || echo "$(grep -E '^[0-9]+ ops?: ' conform.txt); $(grep -E '^[0-9]+ kernels? in ' conform.txt)"
   return $status
 }
 
