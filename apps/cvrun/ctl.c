@@ -51,7 +51,9 @@ static int print_answers(char *lines) {
 
 static int32_t check(const char *folder, const char *const *orders, size_t n, cvr_error *err) {
     bool busy;
-    if (n == 0) return cvr_fail(err, CVR_ERR_USAGE, "what shall the run do? backend=NAME, lr=NUMBER, checkpoint, stop");
+    if (n == 0)
+        return cvr_fail(err, CVR_ERR_USAGE,
+                        "what shall the run do? backend=NAME[/DEVICE], lr=NUMBER, checkpoint, stop");
     if (n > CVR_CONTROL_MOST)
         return cvr_fail(err, CVR_ERR_USAGE, "%zu orders; at most %d at a time", n, CVR_CONTROL_MOST);
     for (size_t i = 0; i < n; i++) CVR_TRY(cvr_control_check(orders[i], err));
@@ -88,10 +90,11 @@ const command ctl_command = {
     .usage = "RUN_DIR ORDER ...",
     .summary = "tell a run in progress what to do",
     .help = "Orders, obeyed between two steps and saved at once, so that a resumed run goes on with them:\n"
-            "  backend=NAME   move there; where that cannot run the network, stay\n"
-            "  lr=NUMBER      in place of optim.lr; the scheduler's factor stays\n"
-            "  checkpoint     save now\n"
-            "  stop           save and leave, as after Ctrl-C\n",
+            "  backend=NAME[/DEVICE]   move there; where that cannot run the network, stay\n"
+            "  lr=NUMBER               in place of optim.lr; the scheduler's factor stays\n"
+            "  checkpoint              save now\n"
+            "  stop                    save and leave, as after Ctrl-C\n"
+            "`cvrun plugins -v` lists backends with their devices.\n",
     .run = run_ctl,
     .needs_path = true,
     .takes_words = true,

@@ -24,7 +24,7 @@ typedef struct arguments {
     const char *words[32]; /* others, for commands that take them */
     size_t n_words;
     const char *resume;              /* --resume RUN_DIR */
-    const char *swap_to[MOST_SWAPS]; /* --swap-to BACKEND@STEP */
+    const char *swap_to[MOST_SWAPS]; /* --swap-to BACKEND[/DEVICE]@STEP */
     size_t n_swaps;
     bool json, verbose;
     bool inference; /* bench: --inference */
@@ -76,6 +76,9 @@ int report_error(const cvr_error *err);
 int32_t try_session(const arguments *a, uint32_t purpose, cvr_session **out, cvr_error *err);
 /* The same; on failure prints why and returns the exit status. */
 int open_session(const arguments *a, uint32_t purpose, cvr_session **out);
+
+/* The backend, the device and the precision that a session computes with, as a line on standard output. */
+void print_backend(const cvr_session_info *i);
 
 /* Trains in a run folder that is there, of whose options folder, resume and swaps are given; all who listen are told. A
  * signal ends it with CVR_ERR_INTERRUPTED. */

@@ -142,8 +142,11 @@ const help_kind help_kinds[] = {
     {"tasks", "task", " ", CVR_KIND_TASK, "train", "Chosen by run.task; its settings are keys of [train].", read_task},
     {"predictions", "predictions of task", " ", CVR_KIND_TASK, "predict",
      "Keys of [predict] that the task named by run.task has.", read_predictions},
-    {"backends", "backend", " ", CVR_KIND_BACKEND, "backend",
-     "Chosen by backend.name; its settings are keys of [backend].", read_backend},
+    {"backends", "backend", " devices gpu gpus swap swap-to --swap-to move ", CVR_KIND_BACKEND, "backend",
+     "Chosen by backend.name; its settings are keys of [backend]. `cvrun plugins -v` lists their devices, and "
+     "backend=NAME/DEVICE takes one. A run moves to another by `cvrun train RECIPE.ini --swap-to NAME/DEVICE@STEP`, or "
+     "while it goes on by `cvrun ctl RUN_DIR backend=NAME/DEVICE`; without /DEVICE to its first.",
+     read_backend},
     {"passes", "pass", " ", CVR_KIND_PASS, "backend",
      "Rewrite the graph: all run, but for those that must be named; backend.passes chooses: auto, NAME(key=value).",
      read_pass},

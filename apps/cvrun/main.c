@@ -185,7 +185,7 @@ static bool lacks_value(char **words, int n) {
     static const struct {
         const char *option, *wants;
     } with_value[] = {{"--resume", "a run folder, such as runs/classify/NAME"},
-                      {"--swap-to", "BACKEND@STEP, such as reference@1000"},
+                      {"--swap-to", "BACKEND@STEP or BACKEND/DEVICE@STEP, such as cuda@1000"},
                       {"--plugin", "a plugin's file, such as build/lib/cvrun/shrink.so"},
                       {"--cases", "a file of cases"},
                       {"--op", "the name of an op or layer, with * and ?"},

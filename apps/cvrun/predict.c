@@ -225,9 +225,17 @@ static void take_sources(arguments *a) {
     a->n_settings = kept;
 }
 
+/* The device is open once a picture was looked at. */
+static void print_result(cvr_session *s, const prediction *p) {
+    char many[64];
+    cvr_session_info info;
+    cvr_session_describe(s, &info);
+    print_backend(&info);
+    print_line(stdout, "%s; predictions are in %s", human_many((int64_t)p->n, "picture", many), p->folder);
+}
+
 static int run_predict(const arguments *a) {
     cvr_error err;
-    char many[64];
     cvr_session *session;
     arguments settings = *a;
     size_t bad = 0;
@@ -245,7 +253,7 @@ static int run_predict(const arguments *a) {
     else if (a->json)
         fputs(p.json.s, stdout);
     else if (p.n)
-        print_line(stdout, "%s; predictions are in %s", human_many((int64_t)p.n, "picture", many), p.folder);
+        print_result(session, &p);
     if (status == EXIT_OK && bad) status = EXIT_FAILED;
     cvr_text_clear(&p.json);
     cvr_text_clear(&p.csv);

@@ -38,7 +38,7 @@ static int32_t screen_open(const cvr_run_info *run, void **self, cvr_error *err)
     print_text("data: %s to train on, %s to validate; %s of %s, batch %lld\n",
                human_many(i.train_samples, "picture", a), human_count(i.val_samples, b),
                human_many(i.epochs, "epoch", c), human_many(i.steps_per_epoch, "step", d), (long long)i.batch);
-    print_text("backend %s: %s; %s\n", i.backend, i.device, i.precision);
+    print_backend(&i);
     print_text("planned memory: %s (parameters and state %s, arena %s)\n", cvr_bytes_text(i.planned_bytes, a),
                cvr_bytes_text(i.store_bytes, b), cvr_bytes_text(i.arena_bytes, c));
     print_text("run folder: %s\n", run->folder);

@@ -27,19 +27,27 @@ static void catch_signals(void) {
     if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, NULL);
 }
 
-static int parse_swaps(const arguments *a, cvr_swap *swaps, char names[MOST_SWAPS][64]) {
+static int parse_swaps(const arguments *a, cvr_swap *swaps, char places[MOST_SWAPS][sizeof(cvr_place)]) {
     for (size_t i = 0; i < a->n_swaps; i++) {
-        const char *at = strchr(a->swap_to[i], '@');
+        const char *const at = strrchr(a->swap_to[i], '@'); /* a device's name may have one as well */
         char *end = NULL;
+        cvr_error err = CVR_ERROR_INIT;
+        cvr_place place;
         errno = 0;
         const long long step = at ? strtoll(at + 1, &end, 10) : -1;
-        if (errno || !at || at == a->swap_to[i] || at - a->swap_to[i] > 63 || step < 0 || !end || *end ||
-            end == at + 1) {
-            print_line(stderr, "cvrun: error: --swap-to %s: write BACKEND@STEP, such as cuda@1000", a->swap_to[i]);
+        if (errno || !at || at == a->swap_to[i] || (size_t)(at - a->swap_to[i]) >= sizeof places[i] || step < 0 ||
+            !end || *end || end == at + 1) {
+            print_line(stderr,
+                       "cvrun: error: --swap-to %s: write BACKEND@STEP or BACKEND/DEVICE@STEP, such as cuda@1000",
+                       a->swap_to[i]);
             return EXIT_USAGE;
         }
-        (void)snprintf(names[i], 64, "%.*s", (int)(at - a->swap_to[i]), a->swap_to[i]);
-        swaps[i] = (cvr_swap){names[i], step};
+        (void)snprintf(places[i], sizeof places[i], "%.*s", (int)(at - a->swap_to[i]), a->swap_to[i]);
+        if (cvr_place_parse(&place, places[i], &err) != CVR_OK) {
+            (void)cvr_fail_at(&err, "--swap-to", 0, err.code);
+            return report_error(&err);
+        }
+        swaps[i] = (cvr_swap){places[i], step};
     }
     return EXIT_OK;
 }
@@ -108,7 +116,9 @@ static int32_t open_folder(cvr_session *s, const char *resume, char **folder, cv
 static int32_t check_swaps(cvr_session *s, const cvr_swap *swaps, size_t n, cvr_error *err) {
     const void *desc;
     for (size_t i = 0; i < n; i++) {
-        const int32_t status = cvr_plugins_find(cvr_session_plugins(s), CVR_KIND_BACKEND, swaps[i].backend, &desc, err);
+        cvr_place to;
+        CVR_TRY(cvr_place_parse(&to, swaps[i].backend, err));
+        const int32_t status = cvr_plugins_find(cvr_session_plugins(s), CVR_KIND_BACKEND, to.backend, &desc, err);
         if (status != CVR_OK) return cvr_fail_at(err, "--swap-to", 0, cvr_fail_as(err, CVR_ERR_USAGE));
         const int32_t tried = cvr_session_try_backend(s, swaps[i].backend, err);
         if (tried != CVR_OK) return cvr_fail_at(err, "--swap-to", 0, tried);
@@ -175,9 +185,9 @@ static int run_train(const arguments *a) {
     cvr_error err = CVR_ERROR_INIT;
     cvr_session *session;
     cvr_swap swaps[MOST_SWAPS];
-    char names[MOST_SWAPS][64];
+    char places[MOST_SWAPS][sizeof(cvr_place)];
     arguments with_folder = *a;
-    int status = parse_swaps(a, swaps, names);
+    int status = parse_swaps(a, swaps, places);
     if (status != EXIT_OK) return status;
     catch_signals();
     if (a->resume && !cvr_fs_is_folder(a->resume)) {
@@ -202,8 +212,8 @@ const command train_command = {
             "      train; the run folder is runs/TASK/NAME\n"
             "  cvrun train --resume RUN_DIR [key=value ...]\n"
             "      go on, bit for bit, also in mid-epoch\n"
-            "  cvrun train RECIPE.ini --swap-to BACKEND@STEP\n"
-            "      move to another backend after STEP steps\n"
+            "  cvrun train RECIPE.ini --swap-to BACKEND[/DEVICE]@STEP\n"
+            "      move to another backend after STEP steps; `cvrun plugins -v` lists them with their devices\n"
             "  cvrun train data=PATH model=NAME [key=value ...]\n"
             "      without a recipe: what the data is, is guessed, the model says what it is trained with, and the "
             "recipe\n"

@@ -164,6 +164,7 @@ static int run_val(const arguments *a) {
     if (status != EXIT_OK) return status;
     cvr_error_init(&err);
     cvr_session_describe(session, &info);
+    if (!a->json) print_backend(&info);
     progress_start(&bar, "validation");
     int32_t rc = saved_folder(session, a, &info, saved, &err);
     const cvr_evaluate_options how = {.progress = progress_count,

@@ -95,7 +95,7 @@ static void make_header(const cvr_session *s, const train_state *state, cvr_text
         else
             cvr_text_add(t, "%s %lld\n", state_fields[i].key, (long long)*(const int64_t *)(const void *)field);
     }
-    cvr_text_add(t, "backend %s\n", s->net.backend);
+    cvr_text_add(t, "backend %s%s%s\n", s->net.backend, *s->net.chosen ? "/" : "", s->net.chosen);
     for (size_t i = 0; i < state->n_history; i++) cvr_text_add(t, "metric %a\n", state->history[i]);
     for (size_t i = 0; i < cvr_store_count(s->net.store); i++) {
         const cvr_store_entry *e = cvr_store_get(s->net.store, i);
@@ -223,8 +223,7 @@ static bool read_field(train_state *state, uint64_t *seen, const char *line, cvr
         return end != line + 7 && *end == '\0' && train_state_remember(state, metric, err) == CVR_OK;
     }
     if (strncmp(line, "backend ", 8) == 0)
-        return !*state->backend && line[8] &&
-               (size_t)snprintf(state->backend, sizeof state->backend, "%s", line + 8) < sizeof state->backend;
+        return !*state->place.backend && cvr_place_parse(&state->place, line + 8, NULL) == CVR_OK;
     for (size_t i = 0; i < N_FIELDS; i++) {
         const size_t n = strlen(state_fields[i].key);
         char *field = (char *)state + state_fields[i].offset;

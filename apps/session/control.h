@@ -3,13 +3,14 @@
 #define CVR_SESSION_CONTROL_H
 
 #include <cvr/control.h>
+#include <cvr/session.h>
 
 enum { CONTROL_BACKEND, CONTROL_LR, CONTROL_CHECKPOINT, CONTROL_STOP };
 
 typedef struct control_order {
     uint32_t kind;
     double lr;
-    char backend[64];
+    cvr_place place; /* to move to */
 } control_order;
 int32_t control_parse(const char *text, control_order *o, cvr_error *err);
 

@@ -17,7 +17,7 @@ static int32_t unknown_order(const char *order, size_t length, cvr_error *err) {
     (void)snprintf(word, sizeof word, "%.*s", (int)(length < 63 ? length : 63), order);
     const char *nearest = cvr_nearest(word, words, N_WORDS);
     return cvr_fail(err, CVR_ERR_USAGE,
-                    "unknown order `%s`%s%s%s; orders are backend=NAME, lr=NUMBER, checkpoint, stop", word,
+                    "unknown order `%s`%s%s%s; orders are backend=NAME[/DEVICE], lr=NUMBER, checkpoint, stop", word,
                     nearest ? "; did you mean `" : "", nearest ? nearest : "", nearest ? "`?" : "");
 }
 
@@ -37,10 +37,7 @@ int32_t control_parse(const char *text, control_order *o, cvr_error *err) {
         if (end != value && !*end && isfinite(o->lr) && o->lr > 0) return CVR_OK;
         return cvr_fail(err, CVR_ERR_USAGE, "lr=%.40s: a learning rate is a number above 0, such as lr=0.001", value);
     }
-    if (!*value || strlen(value) >= sizeof o->backend || strpbrk(value, "\n\r"))
-        return cvr_fail(err, CVR_ERR_USAGE, "backend=%.40s: write the name of a backend, such as backend=cpu", value);
-    (void)snprintf(o->backend, sizeof o->backend, "%s", value);
-    return CVR_OK;
+    return cvr_place_parse(&o->place, value, err);
 }
 
 int32_t cvr_control_check(const char *order, cvr_error *err) {

@@ -47,6 +47,7 @@ int32_t finetune_enter(cvr_session *s, conversion *c, cvr_error *err) {
                            .pool = c->trained.pool,
                            .told = true};
     memcpy(s->net.backend, c->trained.backend, sizeof s->net.backend);
+    memcpy(s->net.chosen, c->trained.chosen, sizeof s->net.chosen);
     memcpy(s->net.home, c->trained.home, sizeof s->net.home);
     CVR_TRY(session_open_evaluation(s, err));
     CVR_TRY(copy_numbers(&c->trained, &s->net, err));

@@ -7,9 +7,9 @@
 
 /* ---- moving ---- */
 
-static int32_t move(trainer *t, const char *backend, cvr_error *err) {
+static int32_t move(trainer *t, const cvr_place *to, cvr_error *err) {
     t->move_begun = cvr_now();
-    CVR_TRY(network_move(&t->s->net, backend, &t->departed, err));
+    CVR_TRY(network_move(&t->s->net, to, &t->departed, err));
     t->moved = true;
     return CVR_OK;
 }
@@ -29,9 +29,11 @@ static void answer(control *c, size_t i, bool obeyed, const char *format, ...) {
 
 static void tell_moved(trainer *t) {
     const double ms = 1e3 * (cvr_now() - t->move_begun);
-    cvr_log(CVR_LOG_INFO, "moved to backend %s after step %lld in %.0f ms, the next step included", t->s->net.backend,
+    char where[NETWORK_WHERE];
+    (void)network_where(&t->s->net, where);
+    cvr_log(CVR_LOG_INFO, "moved to backend %s after step %lld in %.0f ms, the next step included", where,
             (long long)t->state.step, ms);
-    answer(&t->control, t->control.moving, true, "moved to backend %s after step %lld", t->s->net.backend,
+    answer(&t->control, t->control.moving, true, "moved to backend %s after step %lld", where,
            (long long)t->state.step);
     t->control.moving = 0;
 }
@@ -44,9 +46,9 @@ static void tell_not_moved(trainer *t, const char *backend, const cvr_error *why
     t->control.moving = 0;
 }
 
-static void try_move(trainer *t, const char *backend) {
+static void try_move(trainer *t, const cvr_place *to) {
     cvr_error why = CVR_ERROR_INIT;
-    if (move(t, backend, &why) != CVR_OK) tell_not_moved(t, backend, &why);
+    if (move(t, to, &why) != CVR_OK) tell_not_moved(t, to->backend, &why);
 }
 
 int32_t moves_step(trainer *t, const cvr_batch *b, const net_scalars *at, cvr_error *err) {
@@ -71,6 +73,7 @@ int32_t moves_step(trainer *t, const cvr_batch *b, const net_scalars *at, cvr_er
 static void obey(trainer *t, const char *text) {
     control *c = &t->control;
     control_order o;
+    char where[NETWORK_WHERE];
     cvr_error err = CVR_ERROR_INIT;
     const size_t i = ++c->n;
     if (control_parse(text, &o, &err) != CVR_OK) {
@@ -80,12 +83,12 @@ static void obey(trainer *t, const char *text) {
         cvr_log(CVR_LOG_INFO, "optim.lr = %g after step %lld", o.lr, (long long)t->state.step);
         answer(c, i, true, "optim.lr = %g after step %lld", o.lr, (long long)t->state.step);
     } else if (o.kind == CONTROL_BACKEND && t->moved) {
-        answer(c, i, false, "backend %s: one move at a time", o.backend);
-    } else if (o.kind == CONTROL_BACKEND && strcmp(o.backend, t->s->net.backend) == 0) {
-        answer(c, i, true, "the run is on backend %s", o.backend);
+        answer(c, i, false, "backend %s: one move at a time", o.place.backend);
+    } else if (o.kind == CONTROL_BACKEND && network_is_at(&t->s->net, &o.place)) {
+        answer(c, i, true, "the run is on backend %s", network_where(&t->s->net, where));
     } else if (o.kind == CONTROL_BACKEND) {
         c->moving = i;
-        try_move(t, o.backend);
+        try_move(t, &o.place);
     } else {
         *(o.kind == CONTROL_STOP ? &c->stopping : &c->saving) = i;
     }
@@ -106,9 +109,19 @@ static void take_orders(trainer *t) {
     cvr_free(orders);
 }
 
+/* One that --swap-to names. */
+static void swap(trainer *t, const cvr_swap *s) {
+    cvr_place to;
+    cvr_error why = CVR_ERROR_INIT;
+    if (cvr_place_parse(&to, s->backend, &why) == CVR_OK)
+        try_move(t, &to);
+    else
+        tell_not_moved(t, s->backend, &why);
+}
+
 void moves_begin_step(trainer *t) {
     for (size_t i = 0; i < t->o->n_swaps && !t->moved; i++)
-        if (t->o->swaps[i].step == t->state.step) try_move(t, t->o->swaps[i].backend);
+        if (t->o->swaps[i].step == t->state.step) swap(t, &t->o->swaps[i]);
     take_orders(t);
 }
 

@@ -113,8 +113,7 @@ static int32_t settle(run_network *n, cvr_error *err) {
 /* ---- opening and closing ---- */
 
 static int32_t open_device(run_network *n, cvr_error *err) {
-    const bool home = strcmp(n->backend, n->home) == 0;
-    cvr_device_choice which = {.backend = n->backend, .device = home ? n->settings->backend->device : NULL};
+    cvr_device_choice which = {.backend = n->backend, .device = network_device(n)};
     const void *desc;
     CVR_TRY(cvr_plugins_find(n->plugins, CVR_KIND_BACKEND, n->backend, &desc, err));
     CVR_TRY(backend_keys_of(n->settings, desc, &which.attrs, err));
@@ -196,9 +195,21 @@ static int32_t blame_rules(const settings *s, int32_t status, cvr_error *err) {
     return status;
 }
 
+/* A backend that settings name and that has no device here: what to do. */
+static int32_t help_without_device(const run_network *n, int32_t status, cvr_error *err) {
+    const void *desc;
+    if (status == CVR_OK || !err || cvr_plugins_find(n->plugins, CVR_KIND_BACKEND, n->backend, &desc, NULL) != CVR_OK ||
+        cvr_backend_devices(n->plugins, desc) > 0)
+        return status;
+    const size_t length = strlen(err->message);
+    (void)snprintf(err->message + length, sizeof err->message - length,
+                   "; backend=auto computes on what there is here");
+    return status;
+}
+
 int32_t network_begin(run_network *n, const program_key *key, cvr_error *err) {
     CVR_TRY(cvr_store_create(&n->store, (uint64_t)n->settings->run->seed, err));
-    CVR_TRY(open_device(n, err));
+    CVR_TRY(help_without_device(n, open_device(n, err), err));
     CVR_TRY(blame_rules(n->settings, set_param_rules(n, key, err), err));
     return network_settle_precision(n, err);
 }
@@ -265,7 +276,7 @@ static int32_t settle_there(run_network *n, const run_network *before, cvr_error
     return CVR_OK;
 }
 
-int32_t network_try(const run_network *n, const char *backend, cvr_error *err) {
+int32_t network_try(const run_network *n, const cvr_place *to, cvr_error *err) {
     run_network there = *n;
     there.device = NULL;
     there.arena = NULL;
@@ -274,14 +285,14 @@ int32_t network_try(const run_network *n, const char *backend, cvr_error *err) {
     there.n_pins = there.pins_capacity = 0;
     there.n = there.capacity = 0;
     there.told = true;
-    (void)snprintf(there.backend, sizeof there.backend, "%s", backend);
+    network_go(&there, to);
     int32_t status = open_device(&there, err);
     for (size_t i = 0; i < n->n && status == CVR_OK; i++) status = plan_programs(&there, &n->programs[i]->key, 1, err);
     leave_device(&there);
     return status;
 }
 
-int32_t network_move(run_network *n, const char *backend, run_network *before, cvr_error *err) {
+int32_t network_move(run_network *n, const cvr_place *to, run_network *before, cvr_error *err) {
     *before = *n;
     n->device = NULL;
     n->arena = NULL;
@@ -290,7 +301,7 @@ int32_t network_move(run_network *n, const char *backend, run_network *before, c
     n->pins = NULL;
     n->n_pins = n->pins_capacity = 0;
     n->told = false;
-    (void)snprintf(n->backend, sizeof n->backend, "%s", backend);
+    network_go(n, to);
     const int32_t status = settle_there(n, before, err);
     if (status != CVR_OK) network_return(n, before);
     return status;

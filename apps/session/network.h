@@ -7,6 +7,7 @@
 #define CVR_NETWORK_H
 
 #include "run_data.h"
+#include <cvr/session.h>
 
 /* What a program is for. */
 enum {
@@ -92,7 +93,8 @@ typedef struct run_network {
     cvr_store *store;
     cvr_device *device;
     char backend[64];
-    char home[64]; /* the backend that backend.device is said of; others, after a move, open their first */
+    char chosen[sizeof((cvr_place *)0)->device]; /* its device, as a move named it; "": network_device says which */
+    char home[64];                               /* the backend that backend.device is said of */
     cvr_arena *arena;
     int64_t precision; /* PRECISION_*; it and `recompute` are settled once and belong to the run */
     size_t recompute;  /* values of a training step to make again, at most */
@@ -131,12 +133,23 @@ const char *network_precision(const run_network *n);
  * Moving to another backend, in two phases. After the first the network is there, with the store in both places, and
  * `before` is what it was; then either keep gives that up, or return goes back, and all is as it was.
  */
-int32_t network_move(run_network *n, const char *backend, run_network *before, cvr_error *err);
+int32_t network_move(run_network *n, const cvr_place *to, run_network *before, cvr_error *err);
 void network_keep(run_network *n, run_network *before);
 void network_return(run_network *n, run_network *before);
-/* Whether another backend could take over: its device opens, and the programs that there are can be planned there.
+/* Whether another place could take over: its device opens, and the programs that there are can be planned there.
  * Nothing changes. */
-int32_t network_try(const run_network *n, const char *backend, cvr_error *err);
+int32_t network_try(const run_network *n, const cvr_place *to, cvr_error *err);
+
+/* network_place.c: says where the device is opened next; which one that is: as the move said, at home as backend.device
+ * does, NULL the first. */
+void network_go(run_network *n, const cvr_place *to);
+const char *network_device(const run_network *n);
+/* Whether it is there already; a place without a device is any of its backend's. */
+bool network_is_at(const run_network *n, const cvr_place *place);
+/* "cuda/1 (NVIDIA H200)" */
+#define NETWORK_WHERE 256
+const char *network_where(const run_network *n, char buf[NETWORK_WHERE]);
+
 /* Where inputs land beside a run: begins to write those of a batch to come, if a program is there for it. The batch
  * stays as it is until its run has returned. */
 int32_t network_begin_batch(run_network *n, const program_key *key, const cvr_batch_view *batch, cvr_error *err);

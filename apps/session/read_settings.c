@@ -127,11 +127,58 @@ static bool weights_are_recorded(const settings *s) {
     return s->run_folder && given && strcmp(given->file, s->recipe) == 0;
 }
 
+/* ---- which device ---- */
+
+/* backend.name = NAME/DEVICE stands for backend.name and backend.device; who says that as well must say the same. */
+static int32_t split_place(settings *s, cvr_error *err) {
+    const cvr_setting *name = cvr_config_given(s->config, "backend", "name"),
+                      *device = cvr_config_given(s->config, "backend", "device");
+    cvr_place place;
+    if (!name || !strchr(name->value, '/')) return CVR_OK;
+    CVR_TRY(at(s, "backend", "name", cvr_place_parse(&place, name->value, err), err));
+    if (device && strcmp(device->file, name->file) == 0 && strcmp(device->value, place.device) != 0)
+        return at(s, "backend", "name",
+                  cvr_fail(err, CVR_ERR_USAGE,
+                           "backend.name=%.250s and backend.device=%.200s name two devices; leave one out", name->value,
+                           device->value),
+                  err);
+    cvr_setting given = *name;
+    given.value = place.backend;
+    CVR_TRY(cvr_config_suggest(s->config, &given, true, err));
+    given.key = "device";
+    given.value = place.device;
+    return cvr_config_suggest(s->config, &given, true, err);
+}
+
+static const char *named_backend(const settings *s) {
+    const cvr_setting *name = cvr_config_given(s->config, "backend", "name");
+    return name ? name->value : "auto";
+}
+
+/* A device belongs to the backend beside which it was chosen: where the command line names another backend than the
+ * recipe, `before`, and no device, the recipe's is none of that backend's. It is the default again, by its origin too.
+ */
+static int32_t leave_device(settings *s, const char *before, cvr_error *err) {
+    const cvr_setting *device = cvr_config_given(s->config, "backend", "device");
+    if (!device || !device->line || strcmp(before, named_backend(s)) == 0) return CVR_OK;
+    if (strcmp(device->value, "0") != 0)
+        cvr_log(CVR_LOG_INFO, "backend.device=%s was chosen for backend %s and does not count for %s", device->value,
+                before, named_backend(s));
+    const cvr_setting first = {.section = "backend", .key = "device", .value = "0", .base = ".", .file = "default"};
+    return cvr_config_suggest(s->config, &first, true, err);
+}
+
 int32_t settings_load(settings *s, const char *path, const char *const *overrides, size_t n, cvr_error *err) {
     const common_section backend = {"backend", &backend_schema, (const void **)&s->backend};
     CVR_TRY(open_config(s, path, err));
-    for (size_t i = 0; i < n; i++) CVR_TRY(cvr_config_override(s->config, overrides[i], err));
-    return bind_sections(s, &backend, 1, err);
+    CVR_TRY(split_place(s, err));
+    char *const before = cvr_strdup(named_backend(s));
+    int32_t status = before ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < n && status == CVR_OK; i++) status = cvr_config_override(s->config, overrides[i], err);
+    if (status == CVR_OK) status = split_place(s, err);
+    if (status == CVR_OK) status = leave_device(s, before, err);
+    cvr_free(before);
+    return status == CVR_OK ? bind_sections(s, &backend, 1, err) : status;
 }
 
 int32_t settings_read(settings *s, cvr_plugins *p, bool needs_network, bool looks, cvr_error *err) {

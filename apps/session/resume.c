@@ -135,18 +135,20 @@ static int32_t set_aside(const char *folder, const char *name, cvr_error *err) {
 static void take_up(trainer *t) {
     train_state *st = &t->state;
     run_network *net = &t->s->net, before;
+    char where[NETWORK_WHERE];
     cvr_error err = CVR_ERROR_INIT;
     if (st->lr > 0 && on_command_line(t, "optim", "lr")) st->lr = 0;
     if (st->lr > 0) {
         t->s->set.lr = st->lr;
         cvr_log(CVR_LOG_INFO, "optim.lr = %g, as the run was told by `cvrun ctl`", st->lr);
     }
-    if (!*st->backend || strcmp(st->backend, net->backend) == 0 || on_command_line(t, "backend", "name")) return;
-    if (network_move(net, st->backend, &before, &err) == CVR_OK) {
+    if (!*st->place.backend || network_is_at(net, &st->place)) return;
+    if (on_command_line(t, "backend", "name") || on_command_line(t, "backend", "device")) return;
+    if (network_move(net, &st->place, &before, &err) == CVR_OK) {
         network_keep(net, &before);
-        cvr_log(CVR_LOG_INFO, "the run goes on on backend %s, where it was", net->backend);
+        cvr_log(CVR_LOG_INFO, "the run goes on on backend %s, where it was", network_where(net, where));
     } else {
-        cvr_log(CVR_LOG_WARNING, "the run was on backend %s: %s; it goes on on %s", st->backend, err.message,
+        cvr_log(CVR_LOG_WARNING, "the run was on backend %s: %s; it goes on on %s", st->place.backend, err.message,
                 net->backend);
     }
 }

@@ -370,12 +370,16 @@ int32_t cvr_session_try_sample(cvr_session *s, uint32_t which, int64_t index, cv
 }
 
 int32_t cvr_session_try_backend(cvr_session *s, const char *backend, cvr_error *err) {
-    return network_try(&s->net, backend, err);
+    cvr_place to;
+    CVR_TRY(cvr_place_parse(&to, backend, err));
+    return network_try(&s->net, &to, err);
 }
 
 int32_t cvr_session_swap(cvr_session *s, const char *backend, cvr_error *err) {
     run_network before;
-    CVR_TRY(network_move(&s->net, backend, &before, err));
+    cvr_place to;
+    CVR_TRY(cvr_place_parse(&to, backend, err));
+    CVR_TRY(network_move(&s->net, &to, &before, err));
     network_keep(&s->net, &before);
     return CVR_OK;
 }

@@ -235,7 +235,7 @@ typedef struct train_state {
     double loss_scale;                          /* of the step to come, in f16; 0: not begun */
     int64_t scaled_steps;                       /* with that scale */
     double lr;                                  /* that `cvrun ctl` put in place of optim.lr; 0: none */
-    char backend[64];                           /* where it is; "": not known */
+    cvr_place place;                            /* where it is; no backend: not known */
     double *history;                            /* the metric of each epoch that has ended; NaN: not validated */
     size_t n_history, history_capacity;
 } train_state;

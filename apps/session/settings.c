@@ -24,10 +24,11 @@ SCHEMA(run);
 
 static const cvr_attr_desc *const backend_keys[] = {
     CVR_ATTR(STRING, "name", "auto",
-             "backend that computes, `cvrun help backends`; auto: the fastest that is there, measured where there are "
-             "several"),
+             "backend that computes, `cvrun help backends`; NAME/DEVICE: on that device; auto: the fastest that is "
+             "there, measured where there are several"),
     CVR_ATTR(STRING, "device", "0",
-             "device: its number, its UUID, or its name or a part of that, as `cvrun plugins -v` lists them"),
+             "device: its number from 0 up, its UUID, or its name or a part of that, as `cvrun plugins -v` lists them; "
+             "it does not count where the command line names another backend than the recipe"),
     CVR_ATTR(CHOICE, "fallback", "warn", "what to do about nodes that the backend cannot run",
              .choices = "error|warn|allow"),
     CVR_ATTR(INT, "threads", "0", "threads that compute; 0: as many as there are cores", CVR_ATTR_BETWEEN(0, 256)),

@@ -89,6 +89,19 @@ static int32_t find_by_name(const cvr_plugins *plugins, const cvr_backend_desc *
     return status;
 }
 
+/* The list shows that they count from 0. */
+static int32_t refuse_number(const cvr_plugins *plugins, const cvr_backend_desc *b, const char *wanted, int64_t n,
+                             cvr_error *err) {
+    cvr_text all = {0};
+    for (int64_t i = 0; i < n; i++) {
+        cvr_device_info info;
+        if (cvr_backend_device_info(plugins, b, i, &info, NULL) == CVR_OK) list_device(&all, i, &info);
+    }
+    const int32_t status = refuse(b, wanted, &all, &(cvr_text){0}, 0, err);
+    cvr_text_clear(&all);
+    return status;
+}
+
 /* Where there is no device, the backend says why when it is asked for the first. */
 static int32_t refuse_none(const cvr_plugins *plugins, const cvr_backend_desc *b, cvr_error *err) {
     cvr_device_info none;
@@ -105,9 +118,11 @@ int32_t cvr_backend_find_device(const cvr_plugins *plugins, const cvr_backend_de
     const size_t length = strlen(text);
     *device = 0;
     if (!n) return refuse_none(plugins, b, err);
-    if (length > 9 || strspn(text, "0123456789") != length) return find_by_name(plugins, b, text, n, device, err);
-    *device = strtoll(text, NULL, 10);
-    if (*device < n) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_USAGE, "backend %s has %lld device%s here; backend.device=%s is none of them", b->name,
-                    (long long)n, n == 1 ? "" : "s", text);
+    if (length <= 9 && strspn(text, "0123456789") == length) {
+        const int64_t number = strtoll(text, NULL, 10);
+        if (number >= n) return refuse_number(plugins, b, text, n, err);
+        *device = number;
+        return CVR_OK;
+    }
+    return find_by_name(plugins, b, text, n, device, err);
 }

@@ -102,7 +102,7 @@ expect 2 'unknown key `lrr` in [optim]; did you mean `lr`?' "$CVRUN" train good.
 expect 2 'is one word too many' "$CVRUN" train good.ini more
 expect 2 'there is no backend `cudo`' "$CVRUN" train good.ini backend.name=cudo
 expect 2 'no backend has a device that backend.device=3 may be' "$CVRUN" train good.ini device=3
-expect 2 'backend.device=3 is none of them' "$CVRUN" train good.ini backend=cpu device=3
+expect 2 'emu has these devices here: 0 (emu); backend.device=1 is none of them' "$CVRUN" train good.ini backend=emu device=1
 expect 2 'emu has these devices here: 0 (emu); backend.device=H200 is none of them' "$CVRUN" train good.ini backend=emu device=H200
 
 # a loss that is not finite names the step and the samples

@@ -22,8 +22,11 @@ expect 2 "checkpoint takes no value" "$CVRUN" ctl $run checkpoint=1
 expect 2 "what shall the run do?" "$CVRUN" ctl $run
 expect 1 "there is no backend \`nowhere\`" "$CVRUN" ctl $run backend=nowhere
 grep -q "the run stays on cpu" err.txt || fail "it is not said where the run stays"
-tell "moved to backend far after step" $run backend=far
-tell "the run is on backend far" $run backend=far
+expect 2 "\`far/\` names no device" "$CVRUN" ctl $run backend=far/
+expect 1 "backend far has these devices here: 0 (far); backend.device=1 is none of them; the run stays on cpu" "$CVRUN" ctl $run backend=far/1
+tell "moved to backend far/0 (far) after step" $run backend=far/fa
+tell "the run is on backend far/0 (far)" $run backend=far
+tell "the run is on backend far/0 (far)" $run backend=far/0
 tell "optim.lr = 0.003 after step" $run lr=0.003 checkpoint
 grep -q "saved after step" out.txt || fail "two orders, one answer"
 compgen -G "$run/weights/last.state*" >/dev/null || fail "no checkpoint" # the next one may just take its place
@@ -40,9 +43,10 @@ expect 2 "no run is in progress here; go on with: cvrun train --resume $run" "$C
 # resumed, it is where it was and has the rate that it was told: its next steps are those of a run that nobody stopped
 steps=$(tail -n 1 $run/steps.csv | cut -d, -f1)
 epochs=$((steps / 50 + 2))
+grep -aq "^backend far/fa$" $run/weights/last.state || fail "the device is forgotten"
 cp -r $run runs/classify/twin
 "$CVRUN" train --resume $run train.epochs=$epochs >log.txt 2>&1 || { cat log.txt; fail "resume"; }
-grep -q "goes on on backend far, where it was" log.txt || fail "the backend is forgotten"
+grep -q "goes on on backend far/0 (far), where it was" log.txt || fail "the backend is forgotten"
 grep -q "optim.lr = 0.003, as the run was told" log.txt || fail "the rate is forgotten"
 "$CVRUN" train --resume runs/classify/twin train.epochs=$epochs backend.name=cpu >log.txt 2>&1 || { cat log.txt; fail "resume on cpu"; }
 same $run/weights/last.safetensors runs/classify/twin/weights/last.safetensors # far has cpu's kernels

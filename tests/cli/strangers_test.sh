@@ -79,7 +79,7 @@ printf '%s\n' 'src/a.png 8 8' 'src/deep/m.png 1 10000' 'src/.x.png 8 8' 'src/z.p
 printf x >src/b.png; ln -s /nowhere src/gone.png; ln -s .. src/deep/up; ln -s deep src/again; ln -s . src/self
 status=0; timeout 60 "$CVRUN" predict runs/classify/r18/ source=src imgsz=224 >out.txt 2>err.txt || status=$?
 [ $status -eq 1 ] && [ "$(grep -c 'cvrun: error: ' err.txt)" -eq 3 ] || { cat out.txt err.txt; fail "status $status, or not three bad ones"; }
-[ "$(tail -n 1 out.txt)" = '2 pictures; predictions are in runs/predict/r18' ] || { cat out.txt; fail "what was predicted, or where"; }
+[ "$(tail -n 1 out.txt)" = '2 pictures; predictions are in runs/predict/r18' ] && grep -q '^backend cpu: .*; f32$' out.txt || { cat out.txt; fail "what was predicted, or where"; }
 [ "$(grep -c '"file"' runs/predict/r18/predictions.json)" -eq 2 ] || fail "predictions.json"
 checks=$((checks + 3))
 expect 0 "" "$CVRUN" predict runs/classify/r18 source=src/a.png; counts 'runs/predict/r18-2'

@@ -255,7 +255,7 @@ Test(device, is_found_by_number_name_or_uuid) {
         {NULL, 0, ""},
         {"", 0, ""},
         {"2", 2, ""},
-        {"3", -1, "has 3 devices here; backend.device=3 is none of them"},
+        {"3", -1, "here: 0 (Acme A100, GPU-11), 1 (Acme A100, GPU-12), 2 (Acme B7 mobile); backend.device=3 is none"},
         {"99999999999999999999", -1, "is none of them"},
         {"gpu-12", 1, ""},
         {"GPU-1", -1, "0 (Acme A100, GPU-11), 1 (Acme A100, GPU-12), 2 (Acme B7 mobile); backend.device=GPU-1"},

@@ -361,6 +361,25 @@ Test(programs, twenty_moves, .init = setup, .fini = teardown) {
     cvr_session_close(&plain);
 }
 
+/* From one device of a backend to the other, and back; without a device there is nowhere to go from either. */
+Test(programs, devices_of_one_backend, .init = setup, .fini = teardown) {
+    const char *const keys[] = {"val.interval=0", "backend.name=counted/1"};
+    cvr_session *s = open_session(CVR_FOR_TRAINING, keys, 2), *plain = open_session(CVR_FOR_TRAINING, keys, 1);
+    cr_assert_str_eq(cvr_config_get(cvr_session_config(s), "backend", "device", NULL), "1");
+    for (int64_t i = 0; i < 3; i++) {
+        const uint64_t opens = counts_of(s).opens;
+        good(cvr_session_swap(s, i % 2 ? "counted/1" : "counted/0", &err));
+        cr_assert_eq(counts_of(s).opens, opens + 1, "another device was not opened");
+        train_steps(s, i, 1);
+        train_steps(plain, i, 1);
+    }
+    same_weights(s, plain, "moves between devices changed the numbers");
+    cr_assert_eq(cvr_session_swap(s, "counted/2", &err), CVR_ERR_USAGE);
+    cr_assert_eq(cvr_session_swap(s, "counted/", &err), CVR_ERR_USAGE);
+    cvr_session_close(&s);
+    cvr_session_close(&plain);
+}
+
 /* ---- backend.name = auto ---- */
 
 static void expect_auto(const char *wanted, const char *choose) {

@@ -24,7 +24,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
         if (read != CVR_OK) continue;
         fuzz_check(o.kind <= CONTROL_STOP, "an order of no kind");
         fuzz_check(o.kind != CONTROL_LR || (isfinite(o.lr) && o.lr > 0), "a learning rate of %g", o.lr);
-        fuzz_check(o.kind != CONTROL_BACKEND || *o.backend, "a backend without a name");
+        fuzz_check(o.kind != CONTROL_BACKEND || *o.place.backend, "a backend without a name");
+        fuzz_check(o.kind != CONTROL_BACKEND || !*o.place.device == !strchr(line, '/'), "a device that nobody named");
+        fuzz_check(!strpbrk(o.place.backend, "/\r") && !strchr(o.place.device, '\r'), "a place of several lines");
     }
     cvr_free(lines);
     free(path);

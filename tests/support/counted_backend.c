@@ -1,7 +1,8 @@
 /*
  * The backend `counted` for tests: plain memory that the host may only copy to and from, and kernels of the CPU's. It
  * counts what is asked of it, since the process began; `describe` tells: opens, blocks, recordings, uploads, their
- * bytes, downloads, replays. `counted_host` is the same, but runs nobody's kernels, so that all is left to the host.
+ * bytes, downloads, replays. It has two devices. `counted_host` is the same, but runs nobody's kernels, so that all is
+ * left to the host.
  */
 #include "../../backends/host/host_backend.h"
 #include <stdlib.h>
@@ -25,7 +26,7 @@ static int32_t plain_device_info(const cvr_host *host, int64_t index, cvr_device
 
 static int64_t counted_device_count(const cvr_host *host) {
     (void)host;
-    return 1;
+    return 2;
 }
 
 static int32_t counted_device_info(const cvr_host *host, int64_t index, cvr_device_info *out, cvr_error *err) {

@@ -12,7 +12,8 @@
 
 #define CVR_CONTROL_MOST 16 /* orders at a time */
 
-/* An order is "backend=NAME", "lr=NUMBER", "checkpoint" or "stop"; CVR_ERR_USAGE says what else is wrong with it. */
+/* An order is "backend=NAME" or "backend=NAME/DEVICE", "lr=NUMBER", "checkpoint" or "stop"; CVR_ERR_USAGE says what
+ * else is wrong with it. */
 int32_t cvr_control_check(const char *order, cvr_error *err);
 /* Leaves orders for the run that trains in `folder`, all at once; *id is for asking what came of them. CVR_ERR_USAGE
  * where those of somebody else are still waiting. */

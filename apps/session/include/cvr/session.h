@@ -92,9 +92,17 @@ typedef struct cvr_session_info {
 } cvr_session_info;
 void cvr_session_describe(cvr_session *s, cvr_session_info *info);
 
-/* Whether it could be moved there, as far as that can be told without memory. */
+/* Where a network computes, as people write it: "NAME", or "NAME/DEVICE" with what backend.device takes. */
+typedef struct cvr_place {
+    char backend[64];
+    char device[192]; /* "": not said */
+} cvr_place;
+/* CVR_ERR_USAGE: a part is empty, too long, or no text of one line. */
+int32_t cvr_place_parse(cvr_place *out, const char *text, cvr_error *err);
+
+/* Whether it could be moved there, to the place that a text names, as far as that can be told without memory. */
 int32_t cvr_session_try_backend(cvr_session *s, const char *backend, cvr_error *err);
-/* Moves everything to another backend; on failure the session stays as it was. */
+/* Moves everything to another backend, or another of its devices; on failure the session stays as it was. */
 int32_t cvr_session_swap(cvr_session *s, const char *backend, cvr_error *err);
 
 /* ---- for tools that measure ---- */
@@ -118,8 +126,8 @@ int32_t cvr_session_step(cvr_session *s, bool training, const cvr_batch *b, int6
 /* ---- training ---- */
 
 typedef struct cvr_swap {
-    const char *backend;
-    int64_t step; /* before the step after this many */
+    const char *backend; /* a place, as cvr_place_parse takes it */
+    int64_t step;        /* before the step after this many */
 } cvr_swap;
 
 typedef void (*cvr_progress_fn)(void *ctx, int64_t done, int64_t total);
