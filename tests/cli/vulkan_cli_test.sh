@@ -5,7 +5,7 @@
 show_vulkan
 expect 2 "backend vulkan finds no device on this machine: vulkan: there is no device; install a driver" \
   env VK_ICD_FILENAMES=/dev/null VK_DRIVER_FILES=/dev/null "$CVRUN" train "$here/../../apps/recipes/fashion-mnist.ini" backend.name=vulkan
-expect 2 "install a driver (Debian: mesa-vulkan-drivers, or the GPU vendor's); only those of VK_DRIVER_FILES=/dev/null are looked for; backend=auto computes on what there is here" \
+expect 2 "install a driver (Debian: mesa-vulkan-drivers, or the GPU vendor's); only those of VK_DRIVER_FILES=/dev/null are looked for: unset it to look for all; backend=auto computes on what there is here" \
   env VK_ICD_FILENAMES=/dev/null VK_DRIVER_FILES=/dev/null "$CVRUN" info "$here/../../apps/recipes/fashion-mnist.ini" backend.name=vulkan
 # a driver's file that is no JSON, and a loader that is no library
 mkdir no_library; echo "no library" >no_library/libvulkan.so.1; echo "no JSON" >driver.json
