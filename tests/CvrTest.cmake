@@ -8,7 +8,7 @@ endif()
 # Criterion's macros declare functions nowhere, and an assertion that leaves the test looks to gcc like a path that goes on.
 # What takes a test's time is what it tests, so it is compiled quickly.
 add_library(cvr_test_compile INTERFACE)
-target_compile_options(cvr_test_compile INTERFACE -O1 -Wno-missing-prototypes -Wno-shadow -Wno-cast-qual -Wno-format-nonliteral
+target_compile_options(cvr_test_compile INTERFACE $<IF:$<BOOL:${CVR_SANITIZE}>,-O0,-O1> -Wno-missing-prototypes -Wno-shadow -Wno-cast-qual -Wno-format-nonliteral
   $<$<C_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 target_include_directories(cvr_test_compile INTERFACE ${CRITERION_INCLUDE} ${PROJECT_SOURCE_DIR}/tests)
 target_compile_definitions(cvr_test_compile INTERFACE
