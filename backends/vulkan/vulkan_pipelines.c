@@ -53,12 +53,16 @@ static int32_t open_cache(vulkan_pipelines *p, cvr_error *err) {
 static void keep_cache(const vulkan_pipelines *p) {
     vulkan_device *d = p->d;
     const cvr_cache_service *s = (const cvr_cache_service *)d->host->get(d->host, CVR_SERVICE_CACHE);
-    cvr_error ignored = CVR_ERROR_INIT;
+    cvr_error why = CVR_ERROR_INIT;
+    char line[1100];
     size_t n = 0;
     if (!s || !p->n || d->lost || d->vk.GetPipelineCacheData(d->handle, p->cache, &n, NULL) != VK_SUCCESS || !n) return;
     void *bytes = d->host->alloc(d->host, n, 64);
-    if (bytes && d->vk.GetPipelineCacheData(d->handle, p->cache, &n, bytes) == VK_SUCCESS)
-        (void)s->put(s, p->cache_name, bytes, n, &ignored);
+    if (bytes && d->vk.GetPipelineCacheData(d->handle, p->cache, &n, bytes) == VK_SUCCESS &&
+        s->put(s, p->cache_name, bytes, n, &why) != CVR_OK) {
+        (void)snprintf(line, sizeof line, "vulkan: what the driver compiled is not kept: %.1000s", why.message);
+        d->host->log(d->host, CVR_LOG_WARNING, line);
+    }
     d->host->free(d->host, bytes);
 }
 

@@ -184,7 +184,16 @@ Test(vetoes, leave_no_trace) {
     check("far", &adam, 1);
 }
 
-/* ---- failures ---- */
+/* ---- what is under way when a transfer fails, or is done at once ---- */
+
+/* A step that runs on `far`; the slot of its loss. */
+static int32_t begin_step(trained *t) {
+    const net_spec spec = {.parts = PARTS, .batch = BATCH, .optimizer = "sgd", .passes = "auto"};
+    trained_open(t, "far", &spec);
+    set(t, "lr", 0.01, 0);
+    net_run(&t->n, &t->u);
+    return cvr_program_slot(t->u.program, "loss");
+}
 
 static int32_t refuse_download(void *self, const cvr_transfer *t, uint64_t *ticket, cvr_error *err) {
     (void)self, (void)t;
@@ -195,13 +204,9 @@ static int32_t refuse_download(void *self, const cvr_transfer *t, uint64_t *tick
 /* The pictures of the next step are going up when its results are asked for in vain: one wait for the step, another
  * for them, as whoever waits may free them. */
 Test(vetoes, pictures_are_waited_for_after_a_failure) {
-    const net_spec spec = {.parts = PARTS, .batch = BATCH, .optimizer = "sgd", .passes = "auto"};
     trained t;
     float loss;
-    trained_open(&t, "far", &spec);
-    const int32_t slot = cvr_program_slot(t.u.program, "loss");
-    set(&t, "lr", 0.01, 0);
-    net_run(&t.n, &t.u);
+    const int32_t slot = begin_step(&t);
     begin_pictures(&t, 1, false);
     t.as.download = refuse_download;
     cr_expect_eq(cvr_program_begin_read(t.u.program, slot, &loss, &t.n.err), CVR_ERR_DEVICE);
@@ -221,14 +226,10 @@ static int32_t download_at_once(void *self, const cvr_transfer *t, uint64_t *tic
 }
 
 Test(vetoes, what_is_under_way_is_waited_for_after_what_is_not) {
-    const net_spec spec = {.parts = PARTS, .batch = BATCH, .optimizer = "sgd", .passes = "auto"};
     trained t;
     bool vetoed;
     float loss;
-    trained_open(&t, "far", &spec);
-    const int32_t slot = cvr_program_slot(t.u.program, "loss");
-    set(&t, "lr", 0.01, 0);
-    net_run(&t.n, &t.u);
+    const int32_t slot = begin_step(&t);
     net_good(&t.n, cvr_program_begin_read(t.u.program, slot, &loss, &t.n.err));
     t.as.download = download_at_once;
     waits = 0;
