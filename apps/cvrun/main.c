@@ -220,10 +220,22 @@ static int no_recipe(const command *c) {
     return EXIT_USAGE;
 }
 
-static int read_arguments(arguments *a, const command *c, char **words, int n) {
+/* No option at all, or another command's. */
+static int unknown_option(const command *c, const char *word) {
     static const char *const options[] = {"--json",   "--verbose", "--inference", "--resume", "--swap-to",
                                           "--plugin", "--cases",   "--op",        "--draws",  "--seed",
                                           "--limit",  "--backend", "--seconds",   "--flops"};
+    const size_t n = sizeof options / sizeof *options;
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(options[i], word) != 0) continue;
+        print_line(stderr, "cvrun: error: %s has no option `%s`; `cvrun help %s` says what it takes", c->name, word,
+                   c->name);
+        return EXIT_USAGE;
+    }
+    return unknown("option", word, options, n);
+}
+
+static int read_arguments(arguments *a, const command *c, char **words, int n) {
     for (int i = 0; i < n; i++) {
         if (words[i][0] == '-') {
             if (lacks_value(words + i, n - i)) return EXIT_USAGE;
@@ -232,7 +244,7 @@ static int read_arguments(arguments *a, const command *c, char **words, int n) {
                 return EXIT_USAGE;
             }
             const int used = read_option(a, c, words + i, n - i);
-            if (used == 0) return unknown("option", words[i], options, sizeof options / sizeof *options);
+            if (used == 0) return unknown_option(c, words[i]);
             i += used - 1;
         } else if (strchr(words[i], '=') && strchr(words[i], '=') != words[i] && !cvr_fs_exists(words[i])) {
             if (a->n_settings == 128) {

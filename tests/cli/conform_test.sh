@@ -79,7 +79,7 @@ grep -q '^failed: .*changes input 1, f32 (.*) where input 0 is 0, though its op 
 checks=$((checks + 2))
 expect 2 'which plugin, or which backend?' "$CVRUN" conform
 expect 1 'nothing.so' "$CVRUN" conform --plugin nothing.so
-expect 2 'unknown option `--draws`' "$CVRUN" val --draws 3 r.ini
+expect 2 'val has no option `--draws`; `cvrun help val` says' "$CVRUN" val --draws 3 r.ini
 
 # the same kernels in a run
 "$work/moved/bin/cvr-manifest" plug/plugins.ini plug/clumsy.so
